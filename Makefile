@@ -1,0 +1,49 @@
+# Every target sets itself up: a virtual environment in .venv with the tested versions of constraints.txt, made once.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+.PHONY: demo test check links bench reproduce-table clean
+.DEFAULT_GOAL := demo
+
+$(BIN)/python:
+	$(PYTHON) -c 'import sys; sys.exit("ta2n needs Python 3.11 or newer, found " + sys.version.split()[0] + "; use make PYTHON=python3.12" if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.demo: pyproject.toml setup.py constraints.txt | $(BIN)/python
+	$(INSTALL) --editable '.[demo]'
+	touch $@
+
+$(VENV)/.dev: pyproject.toml setup.py constraints.txt | $(BIN)/python
+	$(INSTALL) --editable '.[dev]'
+	touch $@ $(VENV)/.demo
+
+demo: $(VENV)/.demo  ## render clips, extract, train, evaluate: the main job end to end
+	$(BIN)/ta2n demo
+
+test: $(VENV)/.dev  ## the test suite
+	$(BIN)/pytest
+
+check: $(VENV)/.dev links  ## format, lint, types, and the arrows between the stages
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy --package ta2n
+	$(BIN)/mypy tests benchmarks
+	PYTHONPATH=.typing $(BIN)/lint-imports
+
+links:  ## .typing/ta2n: the package as one tree, for tools that cannot follow an editable install
+	mkdir -p .typing/ta2n
+	ln -sfn ../../src/ta2n/__init__.py .typing/ta2n/__init__.py
+	ln -sfn ../../src/ta2n/py.typed .typing/ta2n/py.typed
+	for name in cache_schema pipeline cli; do ln -sfn ../../$$name .typing/ta2n/$$name; done
+
+bench: $(VENV)/.dev  ## side-by-side speed and memory measurements
+	$(BIN)/python benchmarks/heads.py
+
+reproduce-table: $(VENV)/.demo  ## the paper's table from the caches at hand
+	$(BIN)/ta2n table
+
+clean:  ## remove what make made: the environment, the links, caches and the demo's output
+	rm -rf $(VENV) .typing build dist demo .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,1 @@
+"""The ``ta2n`` command."""

@@ -1,0 +1,1 @@
+"""Backbones, preprocessing, and the stage that turns clips into cached feature maps."""

@@ -1,0 +1,1 @@
+"""Few-shot heads: one method, one file."""

@@ -1,0 +1,1 @@
+"""Data sets and split lists, and the decoding of clips into frames."""
