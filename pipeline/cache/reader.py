@@ -1,0 +1,154 @@
+"""Opening a store and reading feature maps from it."""
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ta2n.cache_schema.errors import DamagedCacheError, InputError, MissingError
+from ta2n.cache_schema.layout import State, array, decode_reason, open_store
+from ta2n.pipeline.cache.shards import shard_file, shard_maps
+
+Rows = Sequence[int] | NDArray[np.integer]
+
+
+def find_store(path: Path | str, dataset: str | None = None) -> Path:
+    """The store meant by a path: the store itself, or the one inside a folder of stores.
+
+    Raises:
+        MissingError: there is none.
+        InputError: the folder holds several and ``dataset`` does not choose one.
+    """
+    path = Path(path)
+    if (path / "zarr.json").is_file():
+        return path
+    stores = sorted(path.glob("*.zarr")) if path.is_dir() else []
+    names = ", ".join(store.stem for store in stores)
+    if dataset is not None:
+        if path / f"{dataset}.zarr" not in stores:
+            raise MissingError(f"{path}: no store of data set {dataset!r} there; found: {names or 'none'}")
+        return path / f"{dataset}.zarr"
+    if not stores:
+        raise MissingError(f"{path}: no feature store there; make one with `ta2n extract --dataset ... --cache {path}`")
+    if len(stores) > 1:
+        raise InputError(f"{path}: holds several stores ({names}); name one, e.g. {stores[0]}")
+    return stores[0]
+
+
+class FeatureCache:
+    """A feature store, opened for reading.
+
+    Attributes:
+        path: the store's folder.
+        manifest: what its features are.
+        videos: the row table: id, path, label, split.
+        state: (videos, views) of :class:`State`.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._group, self.manifest, self.videos = open_store(path)
+        self._features = array(self._group, "features")
+        self._maps = shard_maps(path, self._features)
+        self.state: NDArray[np.uint8] = array(self._group, "state")[:]
+
+    @classmethod
+    def open(cls, path: Path | str, dataset: str | None = None) -> "FeatureCache":
+        """Opens the store at ``path``, or the one inside the folder ``path`` (see :func:`find_store`)."""
+        return cls(find_store(path, dataset))
+
+    def __len__(self) -> int:
+        return len(self.videos)
+
+    @property
+    def map_shape(self) -> tuple[int, int, int, int]:
+        """(C, T, H, W) of one map."""
+        channels, frames, height, width = self._features.shape[2:]
+        return channels, frames, height, width
+
+    @property
+    def views(self) -> int:
+        """Views stored of each video."""
+        return int(self._features.shape[1])
+
+    @property
+    def done(self) -> NDArray[np.bool_]:
+        """(videos,) whether every view of a video is stored."""
+        finished: NDArray[np.bool_] = (self.state == State.DONE).all(axis=1)
+        return finished
+
+    @cached_property
+    def frame_count(self) -> NDArray[np.int32]:
+        """(videos,) decodable frames of each source clip; 0 where it was not decoded."""
+        counts: NDArray[np.int32] = array(self._group, "frame_count")[:]
+        return counts
+
+    def frame_index(self, rows: Rows) -> NDArray[np.int32]:
+        """(B, views, T) source frame of each step."""
+        index: NDArray[np.int32] = array(self._group, "frame_index")[:][np.asarray(rows)]
+        return index
+
+    def digests(self) -> NDArray[np.uint64]:
+        """(videos, views) digest of each map as it was written."""
+        digests: NDArray[np.uint64] = array(self._group, "digest")[:]
+        return digests
+
+    def failures(self) -> list[tuple[str, str]]:
+        """(id, reason) of every clip that could not be used."""
+        failed = np.flatnonzero((self.state == State.FAILED).any(axis=1))
+        reasons = array(self._group, "reason")
+        return [(str(self.videos.id[row]), decode_reason(reasons[int(row)])) for row in failed]
+
+    def read(
+        self, rows: Rows, view: int = 0, *, dtype: torch.dtype = torch.float16, out: Tensor | None = None
+    ) -> Tensor:
+        """Reads feature maps.
+
+        Args:
+            rows: B row numbers, in any order, repeats allowed.
+            view: which view; 0 is the deterministic test view.
+            dtype: of the result when ``out`` is not given: float16 (as stored) or float32.
+            out: a (B, C, T, H, W) tensor to fill, of either type. A reused batch saves the page faults of a fresh one.
+
+        Returns:
+            (B, C, T, H, W) on the CPU; ``out`` itself where given.
+
+        Raises:
+            InputError: a row or view is out of range, or the clip of a row failed or was not extracted yet.
+        """
+        rows = np.asarray(rows, dtype=np.int64).reshape(-1)
+        self._check(rows, view)
+        shape = (len(rows), *self.map_shape)
+        if out is None:
+            out = torch.empty(shape, dtype=dtype)
+        elif out.shape != shape:
+            raise InputError(f"out has shape {tuple(out.shape)}, expected {shape}")
+        for place, row in enumerate(rows.tolist()):
+            values = self._maps(row, view) if self._maps else self._decode(row, view)
+            out[place].copy_(torch.from_numpy(values))
+        return out
+
+    def _decode(self, row: int, view: int) -> NDArray[np.float16]:
+        # zarr takes a file that is not there for a chunk of zeros; a finished row always has one.
+        file = shard_file(self.path / "features", row // self._features.shards[0])
+        if not file.is_file():
+            raise DamagedCacheError(f"{file}: cannot be read (it is not there); extract again")
+        values: NDArray[np.float16] = self._features[row, view]
+        return values
+
+    def _check(self, rows: NDArray[np.int64], view: int) -> None:
+        if not 0 <= view < self.views:
+            raise InputError(f"{self.path}: view {view} is not stored; it holds views 0 to {self.views - 1}")
+        if len(rows) and not 0 <= rows.min() <= rows.max() < len(self):
+            raise InputError(
+                f"{self.path}: rows {rows.min()}..{rows.max()} asked for, the store has 0..{len(self) - 1}"
+            )
+        unusable = rows[self.state[rows, view] != State.DONE]
+        if len(unusable):
+            row = int(unusable[0])
+            why = "failed" if self.state[row, view] == State.FAILED else "is not extracted yet"
+            raise InputError(f"{self.path}: clip {self.videos.id[row]!r} (row {row}) {why}; leave it out of episodes")

@@ -1,0 +1,159 @@
+"""Writing a store, shard by shard; a killed run loses at most the shard in flight."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ta2n.cache_schema.errors import ManifestMismatchError
+from ta2n.cache_schema.layout import (
+    State,
+    array,
+    create_store,
+    decode_reason,
+    digest,
+    encode_reason,
+    open_store,
+    shard_length,
+)
+from ta2n.cache_schema.manifest import Manifest
+from ta2n.cache_schema.table import VideoTable
+
+
+@dataclass
+class Shard:
+    """The rows of one shard in memory, filled clip by clip and written once.
+
+    Attributes:
+        rows: the store's rows it covers.
+        features: (videos, views, C, T, H, W) float16.
+        frame_index: (videos, views, T) int32.
+        state: (videos, views) uint8 of :class:`State`.
+        digest: (videos, views) uint64.
+        frame_count: (videos,) int32.
+        fps: (videos,) float32, frames per second of the source.
+        reason: (videos, bytes) uint8.
+    """
+
+    rows: range
+    features: NDArray[np.float16]
+    frame_index: NDArray[np.int32]
+    state: NDArray[np.uint8]
+    digest: NDArray[np.uint64]
+    frame_count: NDArray[np.int32]
+    fps: NDArray[np.float32]
+    reason: NDArray[np.uint8]
+
+    def pending(self) -> list[int]:
+        """The store's rows in this shard that still need work."""
+        return [row for row in self.rows if (self.state[row - self.rows.start] == State.PENDING).any()]
+
+    def put(
+        self, row: int, maps: NDArray[np.float16], *, frame_index: NDArray[np.int32], frame_count: int, fps: float
+    ) -> None:
+        """Stores the (views, C, T, H, W) maps of one finished clip."""
+        place = row - self.rows.start
+        self.features[place], self.frame_index[place] = maps, frame_index
+        self.digest[place] = [digest(view) for view in maps]
+        self.frame_count[place], self.fps[place] = frame_count, fps
+        self.state[place], self.reason[place] = State.DONE, 0
+
+    def fail(self, row: int, reason: str) -> None:
+        """Records that a clip cannot be used, and why."""
+        place = row - self.rows.start
+        self.state[place], self.reason[place] = State.FAILED, encode_reason(reason)
+
+
+class CacheWriter:
+    """A store opened for writing; made when it is not there, continued when it is.
+
+    Raises:
+        ManifestMismatchError: the store holds features of another kind, or other videos; the message lists the
+            differences.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        manifest: Manifest,
+        table: VideoTable,
+        *,
+        map_shape: tuple[int, int, int, int],
+        shard_size: int,
+        compression: str,
+    ) -> None:
+        if not (path / "zarr.json").is_file():
+            create_store(path, manifest, table, map_shape=map_shape, shard_size=shard_size, compression=compression)
+        self.path = path
+        self._group, stored, stored_table = open_store(path, write=True)
+        _refuse_mixture(path, stored, manifest, stored_table, table)
+        self._shard_size = shard_length(self._group)
+        self._videos = len(table)
+
+    def forget_failures(self) -> None:
+        """Marks every failed row as pending, so that it is tried again."""
+        for rows in self._shards():
+            state = self._read("state", rows)
+            if (state == State.FAILED).any():
+                state[state == State.FAILED] = State.PENDING
+                array(self._group, "state")[rows.start : rows.stop] = state
+
+    def unfinished(self) -> Iterator[range]:
+        """The rows of each shard that has at least one pending row, in order."""
+        return (rows for rows in self._shards() if (self._read("state", rows) == State.PENDING).any())
+
+    def counts(self) -> dict[State, int]:
+        """How many videos are pending, done and failed."""
+        state = array(self._group, "state")[:]
+        worst = np.where((state == State.FAILED).any(1), State.FAILED, state.min(1))
+        return {kind: int((worst == kind).sum()) for kind in State}
+
+    def failures(self) -> list[tuple[int, str]]:
+        """(row, reason) of every failed clip."""
+        failed = np.flatnonzero((array(self._group, "state")[:] == State.FAILED).any(axis=1))
+        reasons = array(self._group, "reason")
+        return [(int(row), decode_reason(reasons[int(row)])) for row in failed]
+
+    def load(self, rows: range) -> Shard:
+        """A shard as stored: rows that are done keep their maps when it is written again."""
+        state = self._read("state", rows)
+        features = array(self._group, "features")
+        # A shard that was never written holds nothing worth reading.
+        maps = self._read("features", rows) if state.any() else np.zeros((len(rows), *features.shape[1:]), np.float16)
+        names = ("frame_index", "state", "digest", "frame_count", "fps", "reason")
+        return Shard(rows, maps, **{name: self._read(name, rows) for name in names})
+
+    def commit(self, shard: Shard) -> None:
+        """Writes a shard: each array's chunk by an atomic rename, ``state`` last.
+
+        Until the last of them a reader takes the rows for pending, and so does a run that continues after a kill.
+        """
+        rows = slice(shard.rows.start, shard.rows.stop)
+        for name in ("features", "frame_index", "digest", "frame_count", "fps", "reason", "state"):
+            array(self._group, name)[rows] = getattr(shard, name)
+
+    def _shards(self) -> Iterator[range]:
+        for start in range(0, self._videos, self._shard_size):
+            yield range(start, min(start + self._shard_size, self._videos))
+
+    def _read(self, name: str, rows: range) -> Any:
+        return array(self._group, name)[rows.start : rows.stop]
+
+
+def _refuse_mixture(
+    path: Path, stored: Manifest, manifest: Manifest, stored_table: VideoTable, table: VideoTable
+) -> None:
+    lines = stored.difference(manifest)
+    if stored.split_hash != manifest.split_hash:
+        before, now = set(stored_table.id.tolist()), set(table.id.tolist())
+        lines += [f"clip only in the store: {name}" for name in sorted(before - now)[:3]]
+        lines += [f"clip only in this run: {name}" for name in sorted(now - before)[:3]]
+    if lines:
+        raise ManifestMismatchError(
+            f"{path}: holds other features than this run would add (store -> this run):\n  "
+            + "\n  ".join(lines)
+            + "\nuse another --cache folder, or the settings of the store"
+        )
