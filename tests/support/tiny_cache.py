@@ -39,7 +39,7 @@ def table(classes_per_split: int = 6, clips_per_class: int = 8) -> VideoTable:
 def maps_of(
     videos: VideoTable, map_shape: tuple[int, int, int, int], *, views: int = 1, signal: float = 1.0
 ) -> NDArray[np.float16]:
-    """(videos, views, C, T, H, W): noise around a random map of the class; ``signal`` says how far apart the maps lie."""
+    """(videos, views, C, T, H, W): noise around a random map of each class, ``signal`` apart."""
     generator = np.random.default_rng(7)
     _, labels = np.unique(videos.label, return_inverse=True)
     centres = generator.standard_normal((labels.max() + 1, *map_shape))
