@@ -4,7 +4,9 @@
 
     Ta2nError
     ├── InputError          (ValueError)          an argument, a file or a data set that cannot be used as given
+    ├── DecodeError         (ValueError)          a clip that does not give its frames
     ├── MissingError        (FileNotFoundError)   something named by the user is not there
+    ├── WorkerError         (RuntimeError)        a helper process that cannot do any work at all
     └── CacheError
         ├── ManifestMismatchError  (ValueError)   a run would mix two kinds of features in one store
         └── DamagedCacheError      (ValueError)   a store that does not hold what its manifest says
@@ -22,8 +24,16 @@ class InputError(Ta2nError, ValueError):
     """An argument, a file or a data set cannot be used as it was given."""
 
 
+class DecodeError(Ta2nError, ValueError):
+    """A clip does not give its frames; a run records it as failed and goes on."""
+
+
 class MissingError(Ta2nError, FileNotFoundError):
     """A file, folder or package that the user named is not there."""
+
+
+class WorkerError(Ta2nError, RuntimeError):
+    """A helper process cannot do any work at all, whatever it is given."""
 
 
 class CacheError(Ta2nError):

@@ -1,0 +1,102 @@
+"""One clip in, its wanted frames out: video files through decord, folders of frames through Pillow.
+
+Nothing here imports torch: the processes that decode stay small.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ta2n.cache_schema.errors import DecodeError, MissingError
+from ta2n.pipeline.clips import view_indices
+from ta2n.pipeline.videos.frames import read_frame_folder
+
+
+@dataclass(frozen=True)
+class DecodeJob:
+    """What to decode of one clip; see `view_indices` for rule, frames, views and seed.
+
+    `path` is a video file or a folder of frames, `size` the (height, width) to resize to, or None for the native size.
+    """
+
+    clip_id: str
+    path: Path
+    rule: str
+    frames: int
+    views: int
+    seed: int
+    size: tuple[int, int] | None
+
+
+@dataclass(frozen=True)
+class DecodedClip:
+    """The frames of one clip.
+
+    Attributes:
+        clip_id: as in the job.
+        images: (U, H, W, 3) uint8 RGB, every wanted frame once, in the order of its number.
+        source: (V, T) int32, the source frame of each step of each view.
+        position: (V, T) int32, the place of that frame in `images`.
+        frame_count: frames in the clip, counted by decoding all of them.
+        fps: frames per second, 0 where unknown (folders of frames).
+    """
+
+    clip_id: str
+    images: NDArray[np.uint8]
+    source: NDArray[np.int32]
+    position: NDArray[np.int32]
+    frame_count: int
+    fps: float
+
+
+@dataclass(frozen=True)
+class FailedClip:
+    """A clip that gave no frames, and why, in one sentence."""
+
+    clip_id: str
+    reason: str
+
+
+Decode = Callable[[DecodeJob], DecodedClip]
+
+
+def decode_clip(job: DecodeJob) -> DecodedClip:
+    """The frames of one clip, exactly those that decoding it from the start puts out at the rule's numbers.
+
+    Raises:
+        DecodeError: when the clip cannot be read whole; the message names the file.
+        InputError: when the job itself makes no sense (unknown rule, a number below 1).
+    """
+    pick = partial(view_indices, job.rule, frames=job.frames, views=job.views, seed=job.seed, clip_id=job.clip_id)
+
+    def wanted(frame_count: int) -> NDArray[np.int32]:
+        return pick(frame_count=frame_count)
+
+    try:
+        if job.path.is_dir():
+            fps = 0.0
+            images, frame_count = read_frame_folder(job.path, wanted, job.size)
+        else:
+            from ta2n.pipeline.videos.reader import read_video  # decord is imported for video files only
+
+            images, frame_count, fps = read_video(job.path, wanted, job.size)
+    except FileNotFoundError as error:
+        raise DecodeError(f"{job.path}: there is no such file or folder.") from error
+    except OSError as error:
+        raise DecodeError(f"{job.path}: cannot be read ({error.strerror or error}).") from error
+    source = wanted(frame_count)
+    position = np.searchsorted(np.unique(source), source).astype(np.int32)
+    return DecodedClip(job.clip_id, images, source, position, frame_count, fps)
+
+
+def decoder_version() -> str:
+    """The decoder's name and version, as the manifest of a feature store records it, for example "decord 0.6.0"."""
+    try:
+        import decord
+    except (ImportError, OSError) as error:
+        raise MissingError(f"The video decoder decord cannot be imported ({error}); install it.") from error
+    return f"decord {decord.__version__}"

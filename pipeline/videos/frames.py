@@ -1,0 +1,84 @@
+"""Frames of a clip that is stored as a folder of numbered images."""
+
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from ta2n.cache_schema.errors import DecodeError
+
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png"})
+
+NaturalKey = tuple[tuple[str | int, ...], str]
+
+
+def natural_key(name: str) -> NaturalKey:
+    """Sorts names as people number them, frame2 before frame10; the name itself settles ties such as 01 and 1."""
+    parts = re.split(r"([0-9]+)", name)
+    return tuple(int(part) if i % 2 else part for i, part in enumerate(parts)), name
+
+
+def is_image(name: str) -> bool:
+    """Whether a file of this name is taken for a frame."""
+    return not name.startswith(".") and os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES  # noqa: PTH122
+
+
+def list_frames(folder: Path) -> list[Path]:
+    """The JPEG and PNG files of a folder in natural order."""
+    with os.scandir(folder) as entries:
+        names = [entry.name for entry in entries if is_image(entry.name)]
+    return [folder / name for name in sorted(names, key=natural_key)]
+
+
+def read_frame_folder(
+    folder: Path, pick: Callable[[int], NDArray[np.int32]], size: tuple[int, int] | None
+) -> tuple[NDArray[np.uint8], int]:
+    """The frames of a folder that `pick` asks for; only these files are opened.
+
+    Args:
+        folder: holds the frames, as JPEG or PNG files.
+        pick: the wanted frame numbers, in any shape, given the number of frames in the folder.
+        size: (height, width) to resize to, or None where all frames have one size.
+
+    Returns:
+        (U, H, W, 3) RGB frames in the order of their sorted numbers, and the number of frames in the folder.
+
+    Raises:
+        DecodeError: when there is no frame, one cannot be read, or the sizes differ and none is given.
+    """
+    files = list_frames(folder)
+    if not files:
+        raise DecodeError(f"{folder}: the folder holds no JPEG or PNG frames.")
+    wanted = [files[i] for i in np.unique(pick(len(files))).tolist()]
+    images = [_read_image(file, size) for file in wanted]
+    for file, image in zip(wanted, images, strict=True):
+        if image.shape != images[0].shape:
+            found, first = (f"{w}x{h}" for h, w, _ in (image.shape, images[0].shape))
+            raise DecodeError(f"{file}: this frame is {found}, others are {first}; give a size to resize them to.")
+    return np.stack(images), len(files)
+
+
+def _read_image(file: Path, size: tuple[int, int] | None) -> NDArray[np.uint8]:
+    try:
+        with Image.open(file) as image:
+            if size is not None:
+                image.draft(None, size[::-1])
+            rgb = _to_rgb(image)
+            if size is not None and rgb.size != size[::-1]:
+                rgb = rgb.resize(size[::-1], Image.Resampling.BILINEAR, reducing_gap=2.0)
+            return np.asarray(rgb)
+    except Exception as error:  # damaged images raise OSError, ValueError, SyntaxError, struct.error ... by format
+        raise DecodeError(f"{file}: the frame cannot be read as an image ({error}).") from error
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I"):
+        # 16-bit grey: a plain conversion would cut everything above 255 to white.
+        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
+    if image.mode == "P" and "transparency" in image.info:
+        image = image.convert("RGBA")
+    return image.convert("RGB")

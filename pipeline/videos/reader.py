@@ -1,0 +1,137 @@
+"""Frames of a video file, read in order with decord so that frame k is the k-th frame a decoder puts out.
+
+decord's random access is not used: `get_batch`, and a `skip_frames` that crosses a key frame, seek, and a seek lands
+on the wrong frame, without an error, in files with packed B-frames, edit lists or open groups of pictures. Reading
+from the start is exact on all of these. Frames that nobody asked for are skipped between two key frames, where
+skipping does not seek: they are decoded but not converted to RGB, which makes this about as fast as `get_batch`.
+
+The announced length cannot be trusted either: decord counts packets, and fills up the end of the clip with copies of
+its last frame. A fault tolerance below one frame makes it raise at the first copy, so every read ends at the true end.
+"""
+
+import math
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import decord
+import numpy as np
+from numpy.typing import NDArray
+
+from ta2n.cache_schema.errors import DecodeError
+
+Images = NDArray[np.uint8]
+Pick = Callable[[int], NDArray[np.int32]]
+
+# Positive and below 1 / length, whatever the length: the first frame that decord makes up raises.
+NO_MADE_UP_FRAMES = 1e-9
+# An edit list hides the frames before time 0. Further below, decord means that a frame has no timestamp.
+NO_TIMESTAMP_SECONDS = -1e9
+# A guess, a second read with the true length; anything beyond is a file that does not decode twice alike.
+READS_AT_MOST = 3
+
+
+class Frames(NamedTuple):
+    """(U, H, W, 3) RGB in the order of their frame numbers, frames in the clip, frames per second (0: unknown)."""
+
+    images: Images
+    frame_count: int
+    fps: float
+
+
+def read_video(path: Path, pick: Pick, size: tuple[int, int] | None) -> Frames:
+    """The frames of a video file that `pick` asks for.
+
+    The announced length is only a guess, which every read checks by going on to the last frame. Where it was wrong
+    the clip is read again, with the true one.
+
+    Args:
+        path: the file.
+        pick: the wanted source frames, in any shape, given the number of frames in the clip.
+        size: (height, width) to resize to, or None for the native size.
+
+    Raises:
+        DecodeError: when the file is not a video that can be read from the first frame to the last.
+    """
+    if path.stat().st_size == 0:
+        raise DecodeError(f"{path}: the file is empty.")
+    reader = _open(path, size)
+    frame_count, guess = 0, _visible_frames(reader)
+    for attempt in range(READS_AT_MOST):
+        reader = reader if attempt == 0 else _open(path, size)
+        # Without a known key frame to skip to, every frame is converted: slower, and the count is exact.
+        keys = reader.get_key_indices() if attempt == 0 else range(len(reader))
+        images, frame_count = _read_in_order(reader, keys, np.unique(pick(guess)), path)
+        if frame_count == guess:
+            fps = float(reader.get_avg_fps())
+            return Frames(np.stack(images), frame_count, fps if math.isfinite(fps) else 0.0)
+        guess = frame_count
+    raise DecodeError(f"{path}: every read finds another number of frames (last {frame_count}); the file is damaged.")
+
+
+def _open(path: Path, size: tuple[int, int] | None) -> decord.VideoReader:
+    height, width = size or (-1, -1)
+    # An absolute path: ffmpeg would take the start of a relative one such as "a:b.mp4" for a protocol.
+    source = str(path.absolute())
+    try:
+        return decord.VideoReader(source, width=width, height=height, num_threads=1, fault_tol=NO_MADE_UP_FRAMES)
+    except (decord.DECORDError, RuntimeError, AssertionError, UnicodeEncodeError) as error:
+        raise DecodeError(f"{path}: {_why_not_opened(error)}") from error
+
+
+def _why_not_opened(error: Exception) -> str:
+    text = str(error)
+    if "cannot find video stream" in text:
+        return "the file holds no video stream."
+    if "av_read_frame" in text:
+        return "the file is cut off or damaged: its packets cannot be read to the end."
+    if isinstance(error, UnicodeEncodeError):
+        return "the name of the file is not valid UTF-8; rename it."
+    if isinstance(error, AssertionError):
+        return "the video holds no frames."
+    return "the file is not a video that can be opened."
+
+
+def _visible_frames(reader: decord.VideoReader) -> int:
+    starts = reader.get_frame_timestamp(np.arange(len(reader)))[:, 0]
+    hidden = int(np.count_nonzero((starts < 0) & (starts > NO_TIMESTAMP_SECONDS)))
+    return len(reader) - hidden or len(reader)
+
+
+def _read_in_order(
+    reader: decord.VideoReader, keys: Sequence[int], wanted: NDArray[np.int32], path: Path
+) -> tuple[list[Images], int]:
+    """The wanted frames as far as there are any, and the number of frames to the end of the clip."""
+    images: list[Images] = []
+    position = 0
+    try:
+        for frame in wanted.tolist():
+            position = _advance(reader, keys, position, frame)
+            images.append(reader.next().asnumpy())
+            position += 1
+        while True:
+            reader.next()
+            position += 1
+    except (StopIteration, decord.DECORDLimitReachedError):
+        pass
+    except decord.DECORDError as error:
+        announced = f"{len(reader)} frames announced"
+        raise DecodeError(f"{path}: the video is damaged, decoding stops before its end ({announced}).") from error
+    if position == 0:
+        raise DecodeError(f"{path}: the video holds no frame that can be decoded.")
+    return images, position
+
+
+def _advance(reader: decord.VideoReader, keys: Sequence[int], position: int, target: int) -> int:
+    """Goes on to `target` without a seek: skips up to the frame before a key frame and reads that one."""
+    while position < target:
+        following = bisect_right(keys, position)
+        stop = min(target, keys[following] - 1 if following < len(keys) else target)
+        if stop > position:
+            reader.skip_frames(stop - position)
+            position = stop
+        else:
+            reader.next()
+            position += 1
+    return position

@@ -1,0 +1,84 @@
+"""The child side of `DecodePool`: a process that decodes one clip after another until its input closes.
+
+Runs as `python -c` with pickles on standard input and output, so that it needs nothing of the parent's main module.
+"""
+
+import os
+import pickle
+import queue
+import sys
+import threading
+from typing import Any, BinaryIO
+
+from ta2n.cache_schema.errors import DecodeError
+from ta2n.pipeline.videos.decode import Decode, DecodedClip, DecodeJob, FailedClip
+
+# What the parent starts. The first pickle is the parent's search path: later ones name functions to be found on it.
+BOOTSTRAP = """
+import pickle, sys
+sys.path[:] = pickle.load(sys.stdin.buffer)
+from ta2n.pipeline.videos.worker import main
+main()
+"""
+
+
+def main() -> None:
+    """Answers every job until the input closes; the first answer says that it is ready ("") or what the trouble is."""
+    answers = _take_over_standard_output()
+    try:
+        decode = pickle.load(sys.stdin.buffer)  # noqa: S301 - written by our own parent
+        _prepare()
+    except Exception as error:
+        _send(answers, f"{type(error).__name__}: {error}")
+        raise
+    _send(answers, "")
+    _silence(sys.stderr.fileno())
+    jobs: queue.SimpleQueue[DecodeJob] = queue.SimpleQueue()
+    threading.Thread(target=_read_jobs, args=(jobs,), daemon=True).start()
+    while True:
+        _send(answers, _answer(decode, jobs.get()))
+
+
+def _answer(decode: Decode, job: DecodeJob) -> DecodedClip | FailedClip:
+    try:
+        return decode(job)
+    except DecodeError as error:
+        return FailedClip(job.clip_id, str(error))
+    except Exception as error:
+        return FailedClip(job.clip_id, f"{job.path}: unexpected {type(error).__name__} while decoding: {error}")
+
+
+def _read_jobs(jobs: "queue.SimpleQueue[DecodeJob]") -> None:
+    """Ends the process as soon as the parent is gone, even while a decode hangs in the other thread."""
+    while True:
+        try:
+            jobs.put(pickle.load(sys.stdin.buffer))  # noqa: S301 - written by our own parent
+        except (EOFError, OSError, pickle.UnpicklingError):
+            os._exit(0)
+
+
+def _take_over_standard_output() -> BinaryIO:
+    """The parent's end of standard output for answers only; whatever else prints goes nowhere."""
+    answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+    _silence(sys.stdout.fileno())
+    return answers
+
+
+def _silence(descriptor: int) -> None:
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, descriptor)
+    os.close(nowhere)
+
+
+def _prepare() -> None:
+    """Imports the decoder before the first clip, so that a broken installation is one clear error."""
+    import decord
+
+    import ta2n.pipeline.videos.reader  # noqa: F401
+
+    decord.logging.set_level(decord.logging.QUIET)
+
+
+def _send(answers: BinaryIO, message: Any) -> None:
+    pickle.dump(message, answers, protocol=pickle.HIGHEST_PROTOCOL)
+    answers.flush()
