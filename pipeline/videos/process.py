@@ -50,9 +50,11 @@ class DecodeProcess:
         self._clips_left -= 1
         answer: DecodedClip | FailedClip | None
         answer, overran = _await_answer(child, self._deadline)
-        if answer is not None:
+        if answer is not None and not overran:
             return answer
         code = self.end()
+        if answer is not None:  # it came at the last moment, from a process that is ended by now
+            return answer
         if overran:
             return FailedClip(job.clip_id, f"{job.path}: not decoded within {self._deadline:g} s.")
         return FailedClip(job.clip_id, f"{job.path}: the decoding process {_how_it_ended(code)}.")
@@ -122,11 +124,12 @@ def _await_answer(child: Child, seconds: float) -> tuple[Any, bool]:
     timer.daemon = True
     timer.start()
     try:
-        return pickle.load(cast(IO[bytes], child.stdout)), overran.is_set()  # noqa: S301 - written by our own child
+        answer = pickle.load(cast(IO[bytes], child.stdout))  # noqa: S301 - written by our own child
     except (EOFError, OSError, pickle.UnpicklingError):
-        return None, overran.is_set()
-    finally:
-        timer.cancel()
+        answer = None
+    timer.cancel()
+    timer.join()
+    return answer, overran.is_set()
 
 
 def _end(child: Child) -> int:
