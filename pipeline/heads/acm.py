@@ -1,0 +1,156 @@
+"""ACM, the action coordination module of TA2N: a pair of clips is aligned in time (TC), then in space (SC).
+
+Li et al., "TA2N: Two-Stage Action Alignment Network for Few-Shot Action Recognition", AAAI 2022, stage 2.
+"""
+
+from math import sqrt
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from ta2n.cache_schema.errors import InputError
+from ta2n.pipeline.heads.conv import constant_taps, frame_taps, mix_taps, shift_sum, shifted, spread
+
+# Two poolings by 2 must leave one cell.
+SMALLEST = 4
+REACH = 0.75
+
+
+def window(offsets: Tensor, size: int) -> Tensor:
+    """One side of the overlap mask: offsets (…) to (…, size), in [0, 1].
+
+    On a grid g ∈ [−1, 1] of even steps: 1 where |g + o| < 1, then falling linearly to 0 within one step.
+    """
+    if size == 1:  # a grid of one point, in the middle
+        return torch.clamp(2 - offsets.abs(), 0, 1)[..., None]
+    grid = torch.linspace(-1, 1, size, dtype=offsets.dtype, device=offsets.device)
+    beyond = (grid + offsets[..., None]).abs() - 1
+    return torch.clamp(1 - beyond * ((size - 1) / 2), 0, 1)
+
+
+def overlap_mask(offsets: Tensor, size: int) -> Tensor:
+    """The part of a frame that another one covers when it is moved by an offset.
+
+    Args:
+        offsets: (…, 2), the last axis (x, y), in units of half a frame.
+        size: H = W.
+
+    Returns:
+        (…, size, size), axes (y, x), values in [0, 1], not divided by its area.
+    """
+    x, y = window(offsets[..., 0], size), window(offsets[..., 1], size)
+    return y[..., :, None] * x[..., None, :]
+
+
+def averaged_mask(offsets: Tensor, size: int, perturbation: float) -> Tensor:
+    """The mean of nine masks around each offset, each divided by its area: (…, 2) -> (…, size, size), sum 1.
+
+    The nine offsets are a full grid and the masks separate into sides, so the mean is a product of two means of three.
+    """
+    shifts = perturbation * torch.arange(-1, 2, dtype=offsets.dtype, device=offsets.device)
+    sides = window(offsets[..., None] + shifts, size)  # (…, 2, 3, size)
+    x, y = (sides / sides.sum(-1, keepdim=True)).mean(-2).unbind(-2)
+    return y[..., :, None] * x[..., None, :]
+
+
+class Coordination(nn.Module):
+    """The networks of TC and SC, under the names of the published checkpoints.
+
+    The last layer of the offset network starts at zero: every offset is 0. In training all pairs of an episode share
+    the statistics of its batch normalisations.
+
+    Args:
+        channels: C.
+        size: H = W, at least 4 for SC.
+        tc: build the attention of TC.
+        sc: build the offset network of SC.
+    """
+
+    def __init__(self, channels: int, size: int, *, tc: bool, sc: bool) -> None:
+        super().__init__()
+        self.channels, self.size = channels, size
+        if tc:
+            self.keynet = nn.Conv1d(channels, channels, 1, bias=False)
+            self.querynet = nn.Conv1d(channels, channels, 1, bias=False)
+            self.valuenet = nn.Conv1d(channels, channels, 1, bias=False)
+        if sc:
+            self.mvnet = _offset_network(channels, size)
+
+    @property
+    def _first(self) -> nn.Conv3d:
+        return cast(nn.Conv3d, self.mvnet[0])
+
+    def attention(self, key: Tensor, question: Tensor) -> Tensor:
+        """Keys of N supports (N, T, C), questions of Q queries (Q, T, C) to (N, Q, T, T), softmax over query time."""
+        logits = torch.einsum("nsc,qtc->nqst", key, question) / sqrt(self.channels)
+        return logits.softmax(dim=-1)
+
+    def support_taps(self, maps: Tensor, warp: Tensor | None, value: Tensor | None) -> Tensor:
+        """The support half of the first convolution, before the sum over time: (B, 3, T, H·W, O).
+
+        Args:
+            maps: raw maps (B, T, H, W, C).
+            warp: (B, T, T) of TTM, or None.
+            value: (B, T, C), what TC adds to every position, or None.
+        """
+        weight = self._first.weight[:, : self.channels]
+        taps = mix_taps(warp, frame_taps(maps, weight))
+        return taps if value is None else taps + spread(constant_taps(value, weight), self.size)
+
+    def query_half(self, maps: Tensor, warp: Tensor | None) -> Tensor:
+        """The query half of the first convolution without what TC adds: (B, T, H·W, O); arguments as above."""
+        return shift_sum(mix_taps(warp, frame_taps(maps, self._first.weight[:, self.channels :])))
+
+    def query_value_taps(self, value: Tensor) -> Tensor:
+        """Taps (B, 3, T, 9, O) of the query's values, to be mixed by the attention of each pair."""
+        return constant_taps(value, self._first.weight[:, self.channels :])
+
+    def offsets(
+        self, support: Tensor, query: Tensor, attention: Tensor | None = None, value_taps: Tensor | None = None
+    ) -> Tensor:
+        """Offsets of every pair, before perturbation.
+
+        Args:
+            support: support halves (N, T, H·W, O).
+            query: query halves (Q, T, H·W, O).
+            attention: (N, Q, T, T) of TC, or None.
+            value_taps: (Q, 3, T, 9, O) of TC, or None.
+
+        Returns:
+            (N, Q, T, 2), last axis (x, y), in ±0.75 of half a frame.
+        """
+        N, Q = len(support), len(query)
+        pairs = support[:, None] + query + cast(Tensor, self._first.bias)  # (N, Q, T, H·W, O)
+        if attention is not None and value_taps is not None:
+            cells = shifted(attention) @ value_taps.flatten(1, 2).flatten(2)  # (N, Q, T, 9·O)
+            pairs = pairs + spread(torch.unflatten(cells, 3, value_taps.shape[3:]), self.size)
+        maps = torch.unflatten(pairs.flatten(0, 1), 2, (self.size, self.size)).permute(0, 4, 1, 2, 3)
+        out: Tensor = self.mvnet[1:](maps)  # (N·Q, 2, T)
+        return REACH * torch.unflatten(out, 0, (N, Q)).transpose(2, 3)
+
+
+def _offset_network(channels: int, size: int) -> nn.Sequential:
+    if size < SMALLEST:
+        raise InputError(
+            f"SC pools space by 2 twice and needs maps of {SMALLEST}×{SMALLEST}, but size={size}; use sc=False"
+        )
+    net = nn.Sequential(
+        nn.Conv3d(2 * channels, 128, 3, padding=1),
+        nn.BatchNorm3d(128),
+        nn.MaxPool3d((1, 2, 2)),
+        nn.ReLU(),
+        nn.Conv3d(128, 128, 3, padding=1),
+        nn.BatchNorm3d(128),
+        nn.MaxPool3d((1, 2, 2)),
+        nn.ReLU(),
+        nn.AdaptiveMaxPool3d((None, 1, 1)),
+        nn.Flatten(2),
+        nn.Conv1d(128, 64, 1),
+        nn.ReLU(),
+        nn.Conv1d(64, 2, 1),
+        nn.Tanh(),
+    )
+    for weight in net[12].parameters():
+        nn.init.zeros_(weight)
+    return net

@@ -1,0 +1,61 @@
+"""What every head is: a module that embeds one video at a time and compares embeddings in pairs."""
+
+from abc import abstractmethod
+
+import torch
+from torch import Tensor, nn
+
+from ta2n.cache_schema.errors import InputError
+
+Embedding = dict[str, Tensor]
+
+
+class Head(nn.Module):
+    """A few-shot head: feature maps of support and query clips to distances.
+
+    A head defines :meth:`embed` (all work that depends on one video) and :meth:`compare` (the work on pairs); its
+    forward is one after the other. An evaluation embeds every video once and compares for each episode, so in eval
+    mode a row or column of the distances depends on nothing but its own query or class.
+    """
+
+    @abstractmethod
+    def embed(self, maps: Tensor, *, shot: int | None = None) -> Embedding:
+        """Do the work that depends on one video alone.
+
+        Args:
+            maps: feature maps (B, C, T, H, W), float16 or wider.
+            shot: the number of shots it will be compared with; None keeps every number open, which may cost more.
+
+        Returns:
+            Named tensors, each with B first: ``{k: v[rows] for k, v in embedding.items()}`` picks videos.
+        """
+
+    @abstractmethod
+    def compare(self, support: Embedding, query: Embedding, shot: int = 1) -> Tensor:
+        """Distances (Q, N) between the embeddings of Q queries and N·K class-major shots; smaller is closer."""
+
+    def forward(self, support: Tensor, query: Tensor, shot: int = 1) -> Tensor:
+        """Maps (N·K, C, T, H, W), class-major, and (Q, C, T, H, W) to distances (Q, N); smaller is closer."""
+        return self.compare(self.embed(support, shot=shot), self.embed(query, shot=shot), shot)
+
+
+def parameter_dtype(module: nn.Module) -> torch.dtype:
+    """The precision a head computes in: that of its weights, or torch's default where it has none."""
+    first = next(module.parameters(), None)
+    return torch.get_default_dtype() if first is None else first.dtype
+
+
+def check_maps(maps: Tensor, channels: int, frames: int, size: int) -> None:
+    """Refuse feature maps that are not (B, channels, frames, size, size)."""
+    if maps.ndim != 5 or tuple(maps.shape[1:]) != (channels, frames, size, size):
+        raise InputError(
+            f"feature maps of shape {tuple(maps.shape)} do not fit a head built for (B, {channels}, {frames}, {size}, "
+            f"{size}); give build_head the channels, frames and size of the cache"
+        )
+
+
+def split_shots(rows: int, shot: int) -> int:
+    """The way of ``rows`` class-major support videos at ``shot`` per class."""
+    if shot < 1 or rows == 0 or rows % shot:
+        raise InputError(f"{rows} support videos cannot be split into classes of {shot} shots; give N·K of them")
+    return rows // shot

@@ -1,0 +1,43 @@
+"""A learned 1×1 projection of the channels in front of any head: fewer channels, a smaller and faster head."""
+
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor, nn
+
+from ta2n.pipeline.heads.interface import Embedding, Head, parameter_dtype
+
+
+class Projected(Head):
+    """A head behind a 1×1 projection of its input, C -> D, without bias.
+
+    The projection starts with orthonormal rows (or columns, where D > C), which keep lengths and angles as well as D
+    directions can. Not part of any published method.
+
+    Args:
+        head: a head built for ``width`` channels.
+        channels: C of the maps given.
+        width: D, the channels the head sees.
+    """
+
+    def __init__(self, head: Head, channels: int, width: int) -> None:
+        super().__init__()
+        self.projection = nn.Linear(channels, width, bias=False)
+        nn.init.orthogonal_(self.projection.weight)
+        self.head = head
+
+    def project(self, maps: Tensor) -> Tensor:
+        """(B, C, T, H, W) -> (B, D, T, H, W)."""
+        weight = self.projection.weight[:, :, None, None, None]
+        return F.conv3d(maps.to(parameter_dtype(self)), weight)
+
+    def embed(self, maps: Tensor, *, shot: int | None = None) -> Embedding:
+        """Project, then embed: see :meth:`Head.embed`."""
+        return self.head.embed(self.project(maps), shot=shot)
+
+    def compare(self, support: Embedding, query: Embedding, shot: int = 1) -> Tensor:
+        """See :meth:`Head.compare`."""
+        return self.head.compare(support, query, shot)
+
+    def forward(self, support: Tensor, query: Tensor, shot: int = 1) -> Tensor:
+        """Leave the second half to the head, which may embed support and query differently."""
+        distances: Tensor = self.head(self.project(support), self.project(query), shot)
+        return distances
