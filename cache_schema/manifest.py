@@ -70,6 +70,12 @@ class Manifest:
         """What must be equal for two runs to share a store: every field except who wrote it."""
         return {name: value for name, value in self.to_dict().items() if name != "ta2n_version"}
 
+    def features(self) -> dict[str, Any]:
+        """What must be equal for a head trained on one store to be used on another."""
+        names = ("backbone", "weights_sha256", "layer")
+        same = {name: getattr(self, name) for name in names}
+        return same | {name: self.preprocessing.get(name) for name in ("resize", "crop", "mean", "std")}
+
     def hash(self) -> str:
         """SHA-256 of :meth:`identity`, the same on every machine."""
         return hashlib.sha256(json.dumps(self.identity(), sort_keys=True).encode()).hexdigest()

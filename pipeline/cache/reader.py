@@ -1,5 +1,6 @@
 """Opening a store and reading feature maps from it."""
 
+import dataclasses
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -76,10 +77,35 @@ class FeatureCache:
         return int(self._features.shape[1])
 
     @property
+    def compressed(self) -> bool:
+        """Whether reads go through zarr's codecs instead of a memory map."""
+        return self._maps is None
+
+    @property
     def done(self) -> NDArray[np.bool_]:
         """(videos,) whether every view of a video is stored."""
         finished: NDArray[np.bool_] = (self.state == State.DONE).all(axis=1)
         return finished
+
+    def use_splits(self, split: NDArray[np.str_]) -> None:
+        """Replaces the split of every row, for a class split other than the one that was extracted with."""
+        self.videos = dataclasses.replace(self.videos, split=split)
+
+    def labels(self, split: str) -> NDArray[np.int64]:
+        """(videos,) class number of each usable row of a split, and -1 for every other row.
+
+        Numbers follow the sorted class names of the whole store, so that they do not depend on what failed.
+
+        Raises:
+            InputError: no row belongs to the split.
+        """
+        inside = self.videos.split == split
+        if not inside.any():
+            found = ", ".join(repr(str(name)) for name in np.unique(self.videos.split))
+            raise InputError(f"{self.path}: no clip belongs to split {split!r}; the store has {found}")
+        _, numbers = np.unique(self.videos.label, return_inverse=True)
+        labels: NDArray[np.int64] = np.where(inside & self.done, numbers, -1)
+        return labels
 
     @cached_property
     def frame_count(self) -> NDArray[np.int32]:
@@ -104,13 +130,13 @@ class FeatureCache:
         return [(str(self.videos.id[row]), decode_reason(reasons[int(row)])) for row in failed]
 
     def read(
-        self, rows: Rows, view: int = 0, *, dtype: torch.dtype = torch.float16, out: Tensor | None = None
+        self, rows: Rows, view: int | Rows = 0, *, dtype: torch.dtype = torch.float16, out: Tensor | None = None
     ) -> Tensor:
         """Reads feature maps.
 
         Args:
             rows: B row numbers, in any order, repeats allowed.
-            view: which view; 0 is the deterministic test view.
+            view: which view, one for all rows or one for each; 0 is the deterministic test view.
             dtype: of the result when ``out`` is not given: float16 (as stored) or float32.
             out: a (B, C, T, H, W) tensor to fill, of either type. A reused batch saves the page faults of a fresh one.
 
@@ -121,14 +147,15 @@ class FeatureCache:
             InputError: a row or view is out of range, or the clip of a row failed or was not extracted yet.
         """
         rows = np.asarray(rows, dtype=np.int64).reshape(-1)
-        self._check(rows, view)
+        views = np.broadcast_to(np.asarray(view, dtype=np.int64), rows.shape)
+        self._check(rows, views)
         shape = (len(rows), *self.map_shape)
         if out is None:
             out = torch.empty(shape, dtype=dtype)
         elif out.shape != shape:
             raise InputError(f"out has shape {tuple(out.shape)}, expected {shape}")
-        for place, row in enumerate(rows.tolist()):
-            values = self._maps(row, view) if self._maps else self._decode(row, view)
+        for place, (row, own) in enumerate(zip(rows.tolist(), views.tolist(), strict=True)):
+            values = self._maps(row, own) if self._maps else self._decode(row, own)
             out[place].copy_(torch.from_numpy(values))
         return out
 
@@ -140,15 +167,18 @@ class FeatureCache:
         values: NDArray[np.float16] = self._features[row, view]
         return values
 
-    def _check(self, rows: NDArray[np.int64], view: int) -> None:
-        if not 0 <= view < self.views:
-            raise InputError(f"{self.path}: view {view} is not stored; it holds views 0 to {self.views - 1}")
-        if len(rows) and not 0 <= rows.min() <= rows.max() < len(self):
+    def _check(self, rows: NDArray[np.int64], views: NDArray[np.int64]) -> None:
+        if not len(rows):
+            return
+        if not 0 <= views.min() <= views.max() < self.views:
+            odd = views[(views < 0) | (views >= self.views)][0]
+            raise InputError(f"{self.path}: view {odd} is not stored; it holds views 0 to {self.views - 1}")
+        if not 0 <= rows.min() <= rows.max() < len(self):
             raise InputError(
                 f"{self.path}: rows {rows.min()}..{rows.max()} asked for, the store has 0..{len(self) - 1}"
             )
-        unusable = rows[self.state[rows, view] != State.DONE]
+        unusable = np.flatnonzero(self.state[rows, views] != State.DONE)
         if len(unusable):
-            row = int(unusable[0])
-            why = "failed" if self.state[row, view] == State.FAILED else "is not extracted yet"
+            row = int(rows[unusable[0]])
+            why = "failed" if (self.state[row] == State.FAILED).any() else "is not extracted yet"
             raise InputError(f"{self.path}: clip {self.videos.id[row]!r} (row {row}) {why}; leave it out of episodes")

@@ -103,7 +103,12 @@ class CacheWriter:
 
     def unfinished(self) -> Iterator[range]:
         """The rows of each shard that has at least one pending row, in order."""
-        return (rows for rows in self._shards() if (self._read("state", rows) == State.PENDING).any())
+        return (rows for rows in self._shards() if self.pending(rows))
+
+    def pending(self, rows: range) -> list[int]:
+        """The pending rows among those of one shard."""
+        waiting = (self._read("state", rows) == State.PENDING).any(axis=1)
+        return [row for row, wanted in zip(rows, waiting.tolist(), strict=True) if wanted]
 
     def counts(self) -> dict[State, int]:
         """How many videos are pending, done and failed."""

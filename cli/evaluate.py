@@ -1,0 +1,177 @@
+"""``ta2n evaluate``."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ta2n.cache_schema.errors import InputError
+from ta2n.cli import options
+from ta2n.cli.console import duration, note, print_json, progress, stdout, table
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from ta2n.pipeline.cache import FeatureCache
+    from ta2n.pipeline.heads import Head
+
+
+@dataclass
+class _Contender:
+    """One head to be evaluated: a checkpoint's, or a method as it is before training."""
+
+    name: str
+    head: "Head"
+    frames: int
+    trained_with: dict[str, Any]
+
+
+def evaluate(
+    cache: options.Cache = Path("feats"),
+    checkpoint: Annotated[
+        Path | None, typer.Option(help="A run of train-head, or a checkpoint file.", metavar="PATH")
+    ] = None,
+    method: Annotated[
+        str | None, typer.Option(help="A method as it is before training, instead of a checkpoint.", metavar="NAME")
+    ] = None,
+    against: Annotated[
+        str | None,
+        typer.Option(help="A second checkpoint or method, compared episode by episode.", metavar="PATH|NAME"),
+    ] = None,
+    dataset: options.Dataset = None,
+    split: Annotated[str, typer.Option(help="train, val or test.", metavar="NAME")] = "test",
+    way: Annotated[int | None, typer.Option(help="Classes N. [default: as trained, or 5]", min=2)] = None,
+    shot: Annotated[int | None, typer.Option(help="Support clips K. [default: as trained, or 1]", min=1)] = None,
+    queries: Annotated[
+        int | None, typer.Option(help="Query clips of a class. [default: the protocol's]", min=1)
+    ] = None,
+    episodes: Annotated[int | None, typer.Option(help="How many. [default: the protocol's]", min=1)] = None,
+    project: options.Project = None,
+    option: options.HeadOptions = None,
+    protocol: options.ProtocolName = "ta2n-paper",
+    split_file: options.SplitFile = None,
+    memory: Annotated[float, typer.Option(help="GB for what is computed once per video.", min=0)] = 4.0,
+    device: options.Device = "auto",
+    seed: Annotated[int, typer.Option(help="Seed of the episodes, and of an untrained method.", min=0)] = 0,
+    as_json: options.AsJson = False,
+) -> None:
+    """Measure accuracy with its 95 % interval; the same seed gives every method the same episodes.
+
+    Example: ta2n evaluate --cache ./feats --checkpoint runs/clips-ta2n-5way-1shot-seed0 --against protonet
+    """
+    if (checkpoint is None) == (method is None):
+        raise InputError("give either --checkpoint RUN or --method NAME")
+    from ta2n.pipeline.episodes import Episodes
+
+    chosen = options.protocol(protocol)
+    opened = options.open_cache(cache, dataset, split_file)
+    first = (
+        _from_checkpoint(checkpoint, opened)
+        if checkpoint is not None
+        else _from_method(str(method), opened, option, project, seed)
+    )
+    contenders = [first]
+    if against is not None:
+        # A run's folder may be called like a method; what is on disk is meant then.
+        path = Path(against)
+        second = _from_checkpoint(path, opened) if path.exists() else _from_method(against, opened, None, None, seed)
+        contenders.append(second)
+    numbers = {
+        "way": way or first.trained_with.get("way", 5),
+        "shot": shot or first.trained_with.get("shot", 1),
+        "queries": queries or chosen.test_queries,
+    }
+    drawn = Episodes(opened.labels(split), **numbers, seed=seed, name=f"the {split} split")
+    count = episodes or chosen.test_episodes
+    usable = int((opened.labels(split) >= 0).sum())
+    title = (
+        f"{opened.manifest.dataset}, {split} ({usable} clips): {numbers['way']}-way {numbers['shot']}-shot, "
+        f"{count} episodes of {numbers['queries']} queries a class, seed {seed}"
+    )
+    results, seconds = zip(
+        *(_measure(one, opened, drawn, count, device=device, memory=memory) for one in contenders), strict=True
+    )
+    _report(title, contenders, list(results), list(seconds), numbers | {"split": split, "seed": seed}, as_json)
+
+
+def _from_checkpoint(path: Path, cache: "FeatureCache") -> _Contender:
+    from ta2n.pipeline.checkpoint import load_checkpoint
+
+    stored = load_checkpoint(path)
+    about = stored.about
+    differing = {name for name, value in cache.manifest.features().items() if about["features"].get(name) != value}
+    if differing:
+        pairs = "; ".join(
+            f"{n}: {about['features'].get(n)} -> {cache.manifest.features()[n]}" for n in sorted(differing)
+        )
+        raise InputError(f"{path}: was trained on other features than {cache.path} holds ({pairs})")
+    if about["dataset"] != cache.manifest.dataset:
+        note(f"note: {path} was trained on {about['dataset']}, and is tested on {cache.manifest.dataset}")
+    elif about["split_hash"] != cache.videos.hash():
+        note(f"note: {path} was trained with other splits than {cache.path} has now; did it train on a test class?")
+    return _Contender(f"{about['head']['name']} ({path})", stored.build(), about["head"]["frames"], about["settings"])
+
+
+def _from_method(
+    name: str, cache: "FeatureCache", texts: list[str] | None, project: int | None, seed: int
+) -> _Contender:
+    from ta2n.pipeline.heads import build_head
+
+    frames = options.default_frames(cache)
+    channels, _, size, _ = cache.map_shape
+    arguments = options.head_arguments(name, texts, project)
+    head = build_head(name, channels=channels, frames=frames, size=size, seed=seed, **arguments)
+    untrained = any(parameter.requires_grad for parameter in head.parameters())
+    return _Contender(f"{name} (untrained)" if untrained else name, head, frames, {})
+
+
+def _measure(
+    one: _Contender, cache: "FeatureCache", drawn: Any, count: int, *, device: str, memory: float
+) -> tuple["NDArray[np.float64]", float]:
+    from ta2n.pipeline.evaluate import evaluate as run_stage
+    from ta2n.pipeline.loader import MapLoader
+
+    where = options.torch_device(device)
+    loader = MapLoader(cache, frames=one.frames, device=where)
+    start = time.monotonic()
+    with progress(f"evaluating {one.name}", count, "episodes") as bar:
+        accuracies = run_stage(
+            one.head.to(where), loader, drawn, count, memory_bytes=int(memory * 1e9), on_episodes=bar
+        )
+    return accuracies, time.monotonic() - start
+
+
+def _report(
+    title: str,
+    contenders: list[_Contender],
+    results: list["NDArray[np.float64]"],
+    seconds: list[float],
+    numbers: dict[str, Any],
+    as_json: bool,
+) -> None:
+    from ta2n.pipeline.metrics import estimate, paired_difference
+
+    means = [estimate(values) for values in results]
+    difference = paired_difference(results[0], results[1]) if len(results) > 1 else None
+    if as_json:
+        print_json(
+            {
+                **numbers,
+                "episodes": len(results[0]),
+                "results": [
+                    {"method": one.name, "accuracy": mean.mean, "interval": mean.interval, "seconds": round(spent, 3)}
+                    for one, mean, spent in zip(contenders, means, seconds, strict=True)
+                ],
+                "paired_difference": {"mean": difference.mean, "interval": difference.interval} if difference else None,
+            }
+        )
+        return
+    rows = [
+        [one.name, mean.percent(), duration(spent)] for one, mean, spent in zip(contenders, means, seconds, strict=True)
+    ]
+    stdout().print(table(title, ["method", "accuracy", "time"], rows))
+    if difference:
+        stdout().print(f"paired difference, first - second: {difference.percent(signed=True)}", markup=False)

@@ -1,0 +1,194 @@
+"""``ta2n extract``."""
+
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ta2n.cli import options
+from ta2n.cli.console import duration, note, print_json, progress, size, stdout, table
+
+if TYPE_CHECKING:
+    from ta2n.cache_schema.table import VideoTable
+    from ta2n.pipeline.features.extract import Plan, Summary
+
+_SHOWN_FAILURES = 20
+
+
+def extract(
+    dataset: Annotated[
+        Path,
+        typer.Option(
+            help="A folder of clips: class/clip or {train,val,test}/class/clip; a clip is a video file or a folder of "
+            "JPEG or PNG frames.",
+            metavar="FOLDER",
+        ),
+    ],
+    cache: options.Cache = Path("feats"),
+    backbone: Annotated[
+        str, typer.Option(help="resnet50, resnet18, resnet34, resnet101 or efficientnet-lite0.", metavar="NAME")
+    ] = "resnet50",
+    weights: Annotated[
+        str | None,
+        typer.Option(
+            help="imagenet1k-v1 (the ResNets' default), imagenet1k-v2, a file with a state dict, or random.",
+            metavar="NAME|FILE",
+        ),
+    ] = None,
+    frames: Annotated[int, typer.Option(help="Frames T of a clip; above 8, training segments them anew.", min=1)] = 8,
+    rule: Annotated[
+        str, typer.Option(help="Which frames: tsn (the paper's) or linspace (its code's).", metavar="NAME")
+    ] = "tsn",
+    views: Annotated[
+        int,
+        typer.Option(help="Views of a clip: one deterministic, the others random frames, crops and flips.", min=1),
+    ] = 1,
+    flip: Annotated[
+        bool, typer.Option(help="Mirror half of the random views. Never where left and right are labels.")
+    ] = True,
+    split_file: options.SplitFile = None,
+    device: options.Device = "auto",
+    batch_size: Annotated[int, typer.Option(help="Frames in one forward pass; bounds memory.", min=1)] = 32,
+    workers: Annotated[int, typer.Option(help="Decoding processes; 0 takes one per core.", min=0)] = 0,
+    deadline: Annotated[float, typer.Option(help="Seconds after which a clip's decoding is given up.")] = 30.0,
+    shard_size: Annotated[int, typer.Option(help="Clips per file: what a killed run can lose.", min=1)] = 64,
+    compression: Annotated[str, typer.Option(help="none (fastest to read), zstd or lz4.", metavar="NAME")] = "none",
+    retry_failed: Annotated[bool, typer.Option(help="Try again the clips that failed before.")] = False,
+    seed: options.Seed = 0,
+    dry_run: Annotated[bool, typer.Option(help="Show what would be done, and stop.")] = False,
+    as_json: options.AsJson = False,
+) -> None:
+    """Turn clips into cached feature maps, once; run again to continue.
+
+    Clips that cannot be decoded are recorded with their reason and left out, never skipped silently.
+
+    Example: ta2n extract --dataset ./clips --cache ./feats --backbone efficientnet-lite0
+    """
+    name, videos = _rows(dataset, split_file, seed)
+    from ta2n.pipeline.features.backbones import load_backbone
+    from ta2n.pipeline.features.extract import Plan
+
+    plan = Plan(
+        dataset=name,
+        videos=videos,
+        backbone=load_backbone(backbone, weights, seed=seed),
+        frames=frames,
+        rule=rule,
+        views=views,
+        flip=flip,
+        seed=seed,
+    )
+    store = cache / f"{name}.zarr"
+    _describe(plan, store)
+    if dry_run:
+        return
+    settings: dict[str, Any] = {
+        "device": options.torch_device(device),
+        "batch_size": batch_size,
+        "workers": workers or options.cores(),
+        "deadline_seconds": deadline,
+        "shard_size": shard_size,
+        "compression": compression,
+        "retry_failed": retry_failed,
+    }
+    summary = _run(plan, store, settings)
+    if as_json:
+        print_json(_as_dict(summary))
+    else:
+        _print(summary)
+    if not summary.done and not summary.before:
+        note("error: no clip could be used; the reasons are above")
+        raise typer.Exit(1)
+
+
+def _rows(dataset: Path, split_file: Path | None, seed: int) -> tuple[str, "VideoTable"]:
+    """The name of a folder's data set and its rows; tells on stderr what is odd and which class goes where."""
+    from ta2n.cache_schema.table import SPLITS, VideoTable
+    from ta2n.pipeline.videos.folder import scan_folder
+    from ta2n.pipeline.videos.splits import apply_class_split, read_split_file, seeded_class_split
+
+    found = scan_folder(dataset)
+    clips = found.clips
+    notes = list(found.notes)
+    labels = {clip.label for clip in clips}
+    if split_file is not None:
+        clips, more = apply_class_split(clips, read_split_file(split_file))
+        notes += more
+    elif not any(clip.split for clip in clips) and len(labels) < len(SPLITS):
+        notes.append(
+            f"{len(labels)} classes are too few for a class split; every clip is extracted, none can be tested"
+        )
+    elif not any(clip.split for clip in clips):
+        clips, _ = apply_class_split(clips, seeded_class_split(sorted(labels), seed))
+        notes.append(
+            f"the folder names no splits: its classes were split by seed {seed}; --split-file decides otherwise"
+        )
+    for line in notes:
+        note(f"note: {line}")
+    root = found.root.resolve()
+    return found.name, VideoTable.from_rows(
+        [(clip.id, str(clip.path.resolve().relative_to(root)), clip.label, clip.split) for clip in clips],
+        root=str(root),
+    )
+
+
+def _describe(plan: "Plan", store: Path) -> None:
+    manifest = plan.manifest()
+    note(f"{plan.dataset}: {len(plan.videos)} clips -> {store}")
+    note(
+        f"  {manifest.backbone}, {manifest.weights} weights (sha256 {manifest.weights_sha256[:12]}), {manifest.decoder}"
+    )
+    channels, frames, height, width = plan.map_shape
+    note(f"  maps of {channels}×{frames}×{height}×{width} float16, {plan.views} per clip: {size(plan.bytes)} in all")
+    for number, view in enumerate(manifest.views):
+        note(f"  view {number}: {view}")
+    for split in ("train", "val", "test", ""):
+        labels = plan.videos.label[plan.videos.split == split]
+        if len(labels):
+            counts = ", ".join(f"{label} {count}" for label, count in sorted(Counter(labels.tolist()).items())[:12])
+            more = ", ..." if len(set(labels.tolist())) > 12 else ""
+            note(f"  {split or 'no split'}: {len(set(labels.tolist()))} classes, {len(labels)} clips ({counts}{more})")
+
+
+def _run(plan: "Plan", store: Path, settings: dict[str, Any]) -> "Summary":
+    from ta2n.pipeline.features.extract import extract as run_stage
+
+    with progress("extracting", len(plan.videos), "clips") as bar:
+
+        def show(summary: "Summary") -> None:
+            bar(summary.before + summary.done + len(summary.failed), f"{len(summary.failed)} failed")
+
+        return run_stage(plan, store, **settings, on_clip=show)
+
+
+def _print(summary: "Summary") -> None:
+    console = stdout()
+    if summary.failed:
+        rows = [[name, reason] for name, reason in summary.failed[:_SHOWN_FAILURES]]
+        made = table(f"{len(summary.failed)} clips failed", ["clip", "reason"], rows)
+        made.columns[1].justify = "left"
+        console.print(made)
+        if len(summary.failed) > _SHOWN_FAILURES:
+            console.print(
+                f"and {len(summary.failed) - _SHOWN_FAILURES} more: `ta2n cache info {summary.store}` lists all"
+            )
+    rate = f", {summary.done / summary.seconds:.2f} clips/s" if summary.done else ""
+    console.print(
+        f"{summary.done} clips done, {summary.before} done before, {len(summary.failed)} failed"
+        f"{rate}; {size(summary.bytes)} in {summary.store}; {duration(summary.seconds)}"
+    )
+    if summary.short:
+        console.print(f"{summary.short} clips have fewer frames than asked for: frames were repeated")
+
+
+def _as_dict(summary: "Summary") -> dict[str, Any]:
+    return {
+        "store": str(summary.store),
+        "done": summary.done,
+        "before": summary.before,
+        "failed": [{"id": name, "reason": reason} for name, reason in summary.failed],
+        "short": summary.short,
+        "seconds": round(summary.seconds, 3),
+        "bytes": summary.bytes,
+    }

@@ -1,0 +1,135 @@
+"""Options that several commands share, and how their text becomes values."""
+
+import inspect
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ta2n.cache_schema.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
+
+    from ta2n.pipeline.cache import FeatureCache
+    from ta2n.pipeline.protocols import Protocol
+
+Cache = Annotated[Path, typer.Option("--cache", help="A feature store, or the folder that holds one.", metavar="PATH")]
+Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.", metavar="NAME")]
+Seed = Annotated[int, typer.Option("--seed", help="Seed of everything random.", min=0)]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
+SplitFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--split-file",
+        help='A JSON file {"train": [classes], "val": [...], "test": [...]}; replaces the splits of the data set.',
+        metavar="FILE",
+    ),
+]
+Method = Annotated[str, typer.Option("--method", help="Name of the head: ta2n or protonet.", metavar="NAME")]
+ProtocolName = Annotated[str, typer.Option("--protocol", help="Named settings; flags override them.", metavar="NAME")]
+Project = Annotated[
+    int | None,
+    typer.Option("--project", help="Put a learned 1×1 projection to this many channels before the head.", min=1),
+]
+HeadOptions = Annotated[
+    list[str] | None,
+    typer.Option("--option", help="An option of the head, e.g. tc=false; may be repeated.", metavar="NAME=VALUE"),
+]
+Dataset = Annotated[
+    str | None,
+    typer.Option("--dataset", help="Which store, where --cache is a folder of several.", metavar="NAME"),
+]
+
+
+def torch_device(name: str) -> "torch.device":
+    """The device meant by ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+
+    Raises:
+        InputError: the name is not a device, or this machine does not have it.
+    """
+    import torch
+
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise InputError(f"--device {name!r} is not a device; give auto, cpu, cuda or cuda:N") from error
+    if device.type not in ("cpu", "cuda"):
+        raise InputError(f"--device {name!r} is not supported; give auto, cpu, cuda or cuda:N")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise InputError(
+            f"--device {name}: this machine has {torch.cuda.device_count()} CUDA devices; use --device cpu"
+        )
+    return device
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def protocol(name: str) -> "Protocol":
+    """The protocol of a name.
+
+    Raises:
+        InputError: there is none.
+    """
+    from ta2n.pipeline.protocols import PROTOCOLS
+
+    if name not in PROTOCOLS:
+        raise InputError(f"--protocol {name!r} is not known; choose one of {', '.join(PROTOCOLS)}")
+    return PROTOCOLS[name]
+
+
+def default_frames(cache: "FeatureCache") -> int:
+    """T of a head on a store: the field's 8, or as many as are there."""
+    return min(8, cache.map_shape[1])
+
+
+def accepted(method: str) -> list[str]:
+    """Names of the options that a method's head takes; empty for an unknown method, which building it will name."""
+    from ta2n.pipeline.heads import HEADS
+
+    return list(inspect.signature(HEADS[method]).parameters) if method in HEADS else []
+
+
+def head_arguments(method: str, texts: list[str] | None, project: int | None) -> dict[str, Any]:
+    """The options of a head as given on the line; ``--project`` only where it is used."""
+    return head_options(texts or []) | ({} if project is None else {"project": project})
+
+
+def head_options(texts: list[str]) -> dict[str, Any]:
+    """``["tc=false", "perturbation=0.1"]`` as keyword arguments; values are JSON, or text where they are not.
+
+    Raises:
+        InputError: a text has no ``=``.
+    """
+    options: dict[str, Any] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise InputError(f"--option {text!r}: expected NAME=VALUE, e.g. --option tc=false")
+        try:
+            options[name.strip().replace("-", "_")] = json.loads(value)
+        except ValueError:
+            options[name.strip().replace("-", "_")] = value
+    return options
+
+
+def open_cache(path: Path, dataset: str | None, split_file: Path | None) -> "FeatureCache":
+    """Opens the store that the options mean, with the splits that they mean."""
+    from ta2n.pipeline.cache import FeatureCache
+
+    cache = FeatureCache.open(path, dataset)
+    if split_file is not None:
+        import numpy as np
+
+        from ta2n.pipeline.videos.splits import read_split_file
+
+        split = read_split_file(split_file)
+        cache.use_splits(np.array([split.get(label, "") for label in cache.videos.label.tolist()], dtype=np.str_))
+    return cache

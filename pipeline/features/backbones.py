@@ -1,0 +1,195 @@
+"""Backbones: networks that turn one image into a feature map, with named, hashed weights."""
+
+import hashlib
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.error import URLError
+
+import torch
+import torchvision
+from torch import Tensor, nn
+
+from ta2n.cache_schema.errors import InputError, MissingError
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+IMAGE_SIZE = 224
+_DOWNLOAD_TIMEOUT_SECONDS = 30
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A frozen network and what identifies its features.
+
+    Attributes:
+        name: e.g. ``resnet50``.
+        weights: name of the weights in use.
+        weights_sha256: SHA-256 over their names and bytes.
+        layer: the layer whose output is taken.
+        channels: C of a feature map.
+        module: (B, 3, 224, 224) normalised images -> (B, C, 7, 7), in evaluation mode.
+        mean: per channel, for images scaled to [0, 1].
+        std: likewise.
+    """
+
+    name: str
+    weights: str
+    weights_sha256: str
+    layer: str
+    channels: int
+    module: nn.Module
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    std: tuple[float, float, float] = IMAGENET_STD
+
+
+def load_backbone(name: str, weights: str | None = None, *, seed: int = 0) -> Backbone:
+    """Loads a backbone by name.
+
+    Args:
+        name: one of :data:`BACKBONES`.
+        weights: a published set by name (``imagenet1k-v1``, ``imagenet1k-v2``), the path of a state dict, or
+            ``random``, which has to be asked for; None takes the backbone's usual ImageNet weights.
+        seed: of random weights.
+
+    Raises:
+        InputError: the name or the weights are unknown, or a state dict does not fit.
+        MissingError: the weights cannot be downloaded here, or an optional package is missing.
+    """
+    if name not in BACKBONES:
+        raise InputError(f"backbone {name!r} is not known; choose one of {', '.join(BACKBONES)}")
+    return BACKBONES[name](name, weights, seed)
+
+
+def _resnet(name: str, weights: str | None, seed: int) -> Backbone:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        # Without zero-initialised residual branches, random weights overflow float16 by the last stage.
+        network = torchvision.models.get_model(name, weights=None, zero_init_residual=True)
+    label = weights or "imagenet1k-v1"
+    if label == "random":
+        label = f"random (seed {seed})"
+    elif _looks_like_a_file(label):
+        label = Path(label).name
+        _load_strictly(network, read_state_dict(Path(weights or "")), source=str(weights), ignored=("fc.",))
+    else:
+        _load_strictly(network, _published_weights(name, label), source=label, ignored=("fc.",))
+    trunk = nn.Sequential(
+        *(network.conv1, network.bn1, network.relu, network.maxpool),
+        *(network.layer1, network.layer2, network.layer3, network.layer4),
+    )
+    return Backbone(name, label, weights_sha256(trunk), "layer4", network.fc.in_features, _frozen(trunk))
+
+
+def _efficientnet_lite0(name: str, weights: str | None, seed: int) -> Backbone:
+    from ta2n.pipeline.features import efficientnet_lite as lite
+
+    label = weights or "imagenet"
+    if label == "random":
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            module, label = lite.efficientnet_lite0(None), f"random (seed {seed})"
+    elif label == "imagenet":
+        module = lite.efficientnet_lite0(lite.efficientnet_lite0_weights())
+    elif _looks_like_a_file(label):
+        module, label = lite.efficientnet_lite0(Path(label)), Path(label).name
+    else:
+        raise InputError(f"{name} has no weights {label!r}; choose imagenet, random, or the path of a state dict")
+    return Backbone(name, label, weights_sha256(module), "head", 1280, _frozen(module), lite.MEAN, lite.STD)
+
+
+BACKBONES: dict[str, Callable[[str, str | None, int], Backbone]] = {
+    "resnet50": _resnet,
+    "resnet18": _resnet,
+    "resnet34": _resnet,
+    "resnet101": _resnet,
+    "efficientnet-lite0": _efficientnet_lite0,
+}
+
+
+def weights_sha256(module: nn.Module) -> str:
+    """SHA-256 over the name, type, shape and bytes of every tensor of a network, whatever file it came from."""
+    total = hashlib.sha256()
+    for name, tensor in sorted(module.state_dict().items()):
+        total.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        total.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return total.hexdigest()
+
+
+def read_state_dict(file: Path) -> dict[str, Tensor]:
+    """Reads a state dict from a ``.safetensors`` file or a torch file that holds tensors only.
+
+    Raises:
+        MissingError: there is no such file.
+        InputError: it is not a state dict, or holds more than tensors.
+    """
+    if not file.is_file():
+        raise MissingError(f"{file}: no such weights file")
+    try:
+        if file.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return load_file(file)
+        state = torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch and safetensors raise many kinds for a bad file
+        raise InputError(f"{file}: not a state dict that can be loaded safely ({error})") from error
+    state = state.get("state_dict", state) if isinstance(state, dict) else state
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise InputError(f"{file}: expected a state dict (names to tensors), found {type(state).__name__}")
+    return {name.removeprefix("module."): value for name, value in state.items()}
+
+
+def _looks_like_a_file(weights: str) -> bool:
+    return Path(weights).suffix in (".pth", ".pt", ".safetensors", ".bin") or "/" in weights or Path(weights).is_file()
+
+
+def _published_weights(name: str, label: str) -> dict[str, Tensor]:
+    choices = {member.name.lower().replace("_", "-"): member for member in torchvision.models.get_model_weights(name)}
+    if label not in choices:
+        raise InputError(
+            f"{name} has no weights {label!r}; choose one of {', '.join(choices)}, random, or the path of a state dict"
+        )
+    try:
+        with _socket_timeout():
+            state: dict[str, Tensor] = choices[label].get_state_dict(progress=False, check_hash=True)
+    except (URLError, OSError, RuntimeError) as error:
+        raise MissingError(
+            f"the {label} weights of {name} are not in torch's cache and cannot be downloaded here ({error}); "
+            f"give a local copy of {choices[label].url.rsplit('/', 1)[-1]} with --weights FILE, use "
+            "--backbone efficientnet-lite0, whose weights come as a package, or --weights random to try the run only"
+        ) from error
+    return state
+
+
+@contextmanager
+def _socket_timeout() -> Iterator[None]:
+    # torch's download has no timeout of its own: without one an unreachable network hangs the run.
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(_DOWNLOAD_TIMEOUT_SECONDS)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)
+
+
+def _load_strictly(network: nn.Module, state: dict[str, Tensor], *, source: str, ignored: tuple[str, ...]) -> None:
+    """Loads ``state``; only tensors whose names begin with one of ``ignored`` may be missing, left over or misfit."""
+    own = {name: value for name, value in network.state_dict().items() if not name.startswith(ignored)}
+    given = {name: value for name, value in state.items() if not name.startswith(ignored)}
+    problems = [f"missing {name}" for name in own.keys() - given.keys() if not name.endswith("num_batches_tracked")]
+    problems += [f"unexpected {name}" for name in given.keys() - own.keys()]
+    problems += [
+        f"{name} has shape {tuple(given[name].shape)}, expected {tuple(own[name].shape)}"
+        for name in own.keys() & given.keys()
+        if own[name].shape != given[name].shape
+    ]
+    if problems:
+        more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
+        raise InputError(f"{source}: does not fit the backbone: {'; '.join(sorted(problems)[:3])}{more}")
+    network.load_state_dict(given, strict=False)
+
+
+def _frozen(module: nn.Module) -> nn.Module:
+    return module.eval().requires_grad_(False).to(memory_format=torch.channels_last)

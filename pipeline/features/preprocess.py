@@ -1,0 +1,74 @@
+"""From decoded frames to the backbone's input: crop, flip, normalise."""
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How a frame becomes the backbone's input (protocol ``ta2n-paper`` of METHODS: 256×256, crop 224).
+
+    Attributes:
+        resize: (height, width) that a frame is resized to as it is decoded, whatever its aspect.
+        crop: side of the square taken from it: the centre in view 0, a random place in the others.
+        flip: whether the random views are mirrored half of the time. Wrong where left and right are labels.
+        mean: per channel, of images scaled to [0, 1].
+        std: likewise.
+    """
+
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    resize: tuple[int, int] = (256, 256)
+    crop: int = 224
+    flip: bool = True
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values for the manifest."""
+        return {
+            "resize": list(self.resize),
+            "crop": self.crop,
+            "flip": self.flip,
+            "mean": list(self.mean),
+            "std": list(self.std),
+        }
+
+
+@dataclass(frozen=True)
+class Window:
+    """The part of a resized frame that a view takes: (top, left) of the crop, and whether it is mirrored."""
+
+    top: int
+    left: int
+    mirrored: bool
+
+
+def view_window(preprocessing: Preprocessing, *, view: int, seed: int, clip_id: str) -> Window:
+    """Where a view crops: one window for all frames of a clip, a function of (seed, clip, view) and nothing else."""
+    height, width = preprocessing.resize
+    free = (height - preprocessing.crop, width - preprocessing.crop)
+    if view == 0:
+        return Window(free[0] // 2, free[1] // 2, mirrored=False)
+    key = hashlib.blake2b(f"window {view} {clip_id}".encode(), digest_size=8).digest()
+    generator = np.random.default_rng([seed, int.from_bytes(key, "little")])
+    top, left = generator.integers(0, free[0] + 1), generator.integers(0, free[1] + 1)
+    return Window(int(top), int(left), mirrored=bool(preprocessing.flip and generator.random() < 0.5))
+
+
+def crop_frames(images: NDArray[np.uint8], window: Window, crop: int) -> NDArray[np.uint8]:
+    """(T, H, W, 3) frames -> (T, crop, crop, 3)."""
+    part = images[:, window.top : window.top + crop, window.left : window.left + crop]
+    return part[:, :, ::-1] if window.mirrored else part
+
+
+def normalise(images: NDArray[np.uint8], preprocessing: Preprocessing, device: torch.device) -> Tensor:
+    """(B, H, W, 3) bytes -> (B, 3, H, W) float32 on ``device``, channels last, which costs no copy."""
+    mean = torch.tensor(preprocessing.mean, device=device).view(3, 1, 1)
+    std = torch.tensor(preprocessing.std, device=device).view(3, 1, 1)
+    pixels = torch.from_numpy(images).to(device, non_blocking=True).permute(0, 3, 1, 2)
+    return pixels.float().sub_(255 * mean).div_(255 * std)

@@ -1,0 +1,272 @@
+"""Episodic training of a head on cached maps, in steps that can be repeated one by one.
+
+Every episode's clips, views and dropout are functions of (seed, episode number), so a run that is killed continues
+from its last checkpoint to exactly the result of a run that was not.
+"""
+
+import dataclasses
+import json
+import platform
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+import ta2n
+from ta2n.cache_schema.errors import InputError
+from ta2n.pipeline.cache import FeatureCache
+from ta2n.pipeline.checkpoint import BEST, LAST, Checkpoint, load_checkpoint, save_checkpoint
+from ta2n.pipeline.episodes import Episode, Episodes
+from ta2n.pipeline.evaluate import accuracy, evaluate
+from ta2n.pipeline.heads import build_head
+from ta2n.pipeline.loader import MapLoader
+from ta2n.pipeline.metrics import estimate
+from ta2n.pipeline.settings import Progress, Settings
+
+_SAVE_SECONDS = 60.0
+# These decide where a run stops, not what it passes through: a finished run can be continued with more epochs.
+_NOT_COMPARED = ("epochs", "patience")
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a run ended: its folder, its progress, and whether it stopped before its last epoch."""
+
+    folder: Path
+    progress: Progress
+    stopped_early: bool
+
+
+OnProgress = Callable[[Progress], None]
+
+
+def train_head(
+    cache: FeatureCache,
+    settings: Settings,
+    folder: Path,
+    *,
+    device: torch.device,
+    on_episode: OnProgress | None = None,
+    on_epoch: OnProgress | None = None,
+) -> Result:
+    """Trains a head on the train split and keeps the weights that do best on the val split.
+
+    ``folder`` gets ``best.safetensors``, ``last.safetensors`` (with the optimiser, to continue from) and
+    ``metrics.jsonl``, a line an epoch. A folder with an unfinished run of the same settings is continued.
+
+    Args:
+        cache: the feature store.
+        settings: the run.
+        folder: where it is kept.
+        device: where the head runs.
+        on_episode: called after every training episode.
+        on_epoch: called after every validation, also the one before the first epoch.
+
+    Returns:
+        The result; its head is ``load_checkpoint(folder).build()``.
+
+    Raises:
+        InputError: a split cannot give the episodes, the folder holds another run, or training diverged.
+    """
+    run = _Run(cache, settings, folder, device)
+    run.start()
+    if run.progress.episode == 0 and not run.progress.val:
+        run.validate()
+        if on_epoch:
+            on_epoch(run.progress)
+    while not run.finished:
+        for _ in run.epoch():
+            if on_episode:
+                on_episode(run.progress)
+        run.validate()
+        if on_epoch:
+            on_epoch(run.progress)
+    return Result(folder, run.progress, run.stopped_early)
+
+
+class _Run:
+    """A run's head, optimiser and place, and how they are kept on disk."""
+
+    def __init__(self, cache: FeatureCache, settings: Settings, folder: Path, device: torch.device) -> None:
+        self.settings, self.folder, self.device, self.progress = settings, folder, device, Progress()
+        self.loader = MapLoader(cache, frames=settings.frames, device=device)
+        self.episodes = _episodes(cache, settings, "train")
+        self.val = _episodes(cache, settings, "val") if settings.val_episodes else None
+        channels, _, size, _ = cache.map_shape
+        self.about: dict[str, Any] = {
+            "head": {
+                "name": settings.method,
+                "channels": channels,
+                "frames": settings.frames,
+                "size": size,
+                "seed": settings.seed,
+                **settings.options,
+            },
+            "settings": dataclasses.asdict(settings),
+            "dataset": cache.manifest.dataset,
+            "features": cache.manifest.features(),
+            "manifest_hash": cache.manifest.hash(),
+            "split_hash": cache.videos.hash(),
+        }
+        self.head = build_head(**self.about["head"]).to(device)
+        trained = [parameter for parameter in self.head.parameters() if parameter.requires_grad]
+        self.optimizer = _optimizer(settings, trained) if trained else None
+
+    @property
+    def stopped_early(self) -> bool:
+        waited = len(self.progress.val) - 1 - self.progress.best_epoch
+        return self.val is not None and waited >= self.settings.patience
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing is left to train: every epoch done, patience used up, or a head without parameters."""
+        total = self.settings.epochs * self.settings.episodes_per_epoch
+        return self.optimizer is None or self.progress.episode >= total or self.stopped_early
+
+    def epoch(self) -> Iterator[None]:
+        """Trains to the end of the current epoch, yielding after every episode."""
+        per_epoch, accumulate = self.settings.episodes_per_epoch, self.settings.accumulate
+        saved = time.monotonic()
+        self.head.train()
+        while True:
+            number, within = self.progress.episode, self.progress.episode % per_epoch
+            self._learn(self.episodes[number], number, within)
+            self.progress.episode += 1
+            last = within + 1 == per_epoch
+            # An epoch's last step may be of fewer episodes: an epoch stands alone, whatever its length.
+            if last or (within + 1) % accumulate == 0:
+                self._step()
+                if not last and time.monotonic() - saved > _SAVE_SECONDS:
+                    self._save_last()
+                    saved = time.monotonic()
+            yield
+            if last:
+                return
+
+    def validate(self) -> None:
+        """Evaluates on the val split, keeps the best weights, and writes down where the run is."""
+        progress = self.progress
+        epoch = progress.episode // self.settings.episodes_per_epoch
+        found = evaluate(self.head, self.loader, self.val, self.settings.val_episodes) if self.val else None
+        result = estimate(found) if found is not None else None
+        progress.val.append(result.mean if result else 0.0)
+        if result is None or result.mean > progress.best_val:
+            progress.best_val, progress.best_epoch = progress.val[-1], epoch
+            save_checkpoint(self.folder / BEST, Checkpoint(self.head.state_dict(), self._about()))
+        line = {
+            "epoch": epoch,
+            "episodes": progress.episode,
+            "train_loss": progress.loss if epoch else None,
+            "train_accuracy": progress.accuracy if epoch else None,
+            "val_accuracy": result.mean if result else None,
+            "val_interval": result.interval if result else None,
+        }
+        with (self.folder / "metrics.jsonl").open("a") as file:
+            file.write(json.dumps(line) + "\n")
+        progress.loss = progress.accuracy = 0.0
+        self._save_last()
+
+    def _learn(self, episode: Episode, number: int, within: int) -> None:
+        """Adds the gradients of one episode."""
+        generator = np.random.default_rng([self.settings.seed, number, 1])
+        support = self.loader.train(episode.support, generator)
+        query = self.loader.train(episode.query, generator)
+        labels = torch.from_numpy(episode.query_labels).to(self.device)
+        with seeded(self.settings.seed, number, device=self.device):
+            distances = self.head(support, query, shot=self.settings.shot)
+        loss = cross_entropy(-distances.float(), labels, reduction="sum")
+        if not torch.isfinite(loss):
+            raise InputError(f"training diverged: the loss of episode {number} is {loss.item()}; lower --lr")
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.progress.loss += (loss.item() / len(labels) - self.progress.loss) / (within + 1)
+        correct = accuracy(distances.detach(), episode.query_labels)
+        self.progress.accuracy += (correct - self.progress.accuracy) / (within + 1)
+
+    def _step(self) -> None:
+        for parameter in self.head.parameters():
+            if parameter.grad is not None:
+                parameter.grad /= self.settings.accumulate
+        if self.optimizer:
+            self.optimizer.step()
+            self.optimizer.zero_grad()
+
+    def start(self) -> None:
+        """Begins a run in its folder, or takes up the one that is there."""
+        if not (self.folder / LAST).is_file():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            (self.folder / "metrics.jsonl").write_text("")
+            return
+        stored = load_checkpoint(self.folder / LAST)
+        pairs = {name: (stored.about.get(name), value) for name, value in self.about.items()}
+        changes = "; ".join(f"{name}: {_change(*pair)}" for name, pair in pairs.items() if _change(*pair))
+        if changes:
+            raise InputError(f"{self.folder}: holds another run ({changes}); choose another --out, or its settings")
+        self.progress = Progress(**stored.about["progress"])
+        self._restore(stored.tensors)
+        lines = (self.folder / "metrics.jsonl").read_text().splitlines()[: len(self.progress.val)]
+        (self.folder / "metrics.jsonl").write_text("".join(f"{line}\n" for line in lines))
+
+    def _about(self) -> dict[str, Any]:
+        versions = {"ta2n": ta2n.__version__, "torch": torch.__version__, "python": platform.python_version()}
+        return {**self.about, "versions": versions, "progress": dataclasses.asdict(self.progress)}
+
+    def _save_last(self) -> None:
+        tensors = {f"head.{name}": tensor for name, tensor in self.head.state_dict().items()}
+        if self.optimizer:
+            for number, state in self.optimizer.state_dict()["state"].items():
+                tensors |= {f"optimizer.{number}.{name}": torch.as_tensor(value) for name, value in state.items()}
+        save_checkpoint(self.folder / LAST, Checkpoint(tensors, self._about()))
+
+    def _restore(self, tensors: dict[str, Tensor]) -> None:
+        self.head.load_state_dict({n.removeprefix("head."): t for n, t in tensors.items() if n.startswith("head.")})
+        if not self.optimizer:
+            return
+        state: dict[int, dict[str, Tensor]] = {}
+        for name, tensor in tensors.items():
+            if name.startswith("optimizer."):
+                _, number, key = name.split(".", 2)
+                state.setdefault(int(number), {})[key] = tensor
+        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": state})
+
+
+@contextmanager
+def seeded(seed: int, number: int, *, device: torch.device) -> Iterator[None]:
+    """Makes torch's random draws inside the block a function of (seed, number), and leaves the global state alone."""
+    value = np.random.SeedSequence([seed, number]).generate_state(2, np.uint64)[0]
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(int(value))
+        yield
+
+
+def _episodes(cache: FeatureCache, settings: Settings, split: str) -> Episodes:
+    return Episodes(
+        cache.labels(split),
+        way=settings.way,
+        shot=settings.shot,
+        queries=settings.queries,
+        seed=settings.seed,
+        name=f"the {split} split",
+    )
+
+
+def _optimizer(settings: Settings, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
+    if settings.optimizer == "adam":
+        return torch.optim.Adam(parameters, lr=settings.learning_rate)
+    return torch.optim.SGD(parameters, lr=settings.learning_rate)
+
+
+def _change(stored: Any, wanted: Any) -> str:
+    """What differs between two values, name by name for mappings; empty where nothing that matters does."""
+    if not isinstance(stored, dict) or not isinstance(wanted, dict):
+        return "" if stored == wanted else f"{stored} -> {wanted}"
+    names = sorted((stored.keys() | wanted.keys()) - set(_NOT_COMPARED))
+    return ", ".join(
+        f"{name} {stored.get(name)} -> {wanted.get(name)}" for name in names if stored.get(name) != wanted.get(name)
+    )
