@@ -30,7 +30,7 @@ def main() -> None:
         _prepare()
     except Exception as error:
         _send(answers, f"{type(error).__name__}: {error}")
-        raise
+        sys.exit(1)
     _send(answers, "")
     _silence(sys.stderr.fileno())
     jobs: queue.SimpleQueue[DecodeJob] = queue.SimpleQueue()
