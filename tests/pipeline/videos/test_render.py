@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 
 from ta2n.cache_schema.errors import InputError, MissingError
 from ta2n.pipeline.videos import render
+from ta2n.pipeline.videos.folder import scan_folder
 from ta2n.pipeline.videos.motions import MOTIONS, REST, Pose, pose_at
+from ta2n.pipeline.videos.reader import read_video
 from ta2n.pipeline.videos.render import FRAMES, SIZE, TRUTH, Draw, render_demo_clips
 
 av = pytest.importorskip("av", reason="needs the extra ta2n[demo]")
@@ -69,6 +71,17 @@ def test_all_frames_decode_and_show_what_was_drawn(rendered: Path) -> None:
         split, name, _ = path.split("/")
         drawn = np.stack(list(render.render_frames(MOTIONS[split][name], as_draw(truth["clips"][path]))))
         assert np.abs(frames.astype(int) - drawn).mean() < 4
+
+
+def test_the_packages_own_reader_sees_the_same_clips_and_frames(rendered: Path) -> None:
+    data = scan_folder(rendered)
+    assert [clip.id for clip in data.clips] == clips(rendered)
+    assert not data.notes
+    clip = data.clips[-1]
+    read = read_video(clip.path, lambda frames: np.arange(frames, dtype=np.int32), None)
+    assert (read.frame_count, read.fps) == (FRAMES, render.FPS)
+    assert read.images.shape == (FRAMES, SIZE, SIZE, 3)
+    assert np.abs(read.images.astype(int) - decoded(clip.path)).mean() < 2
 
 
 def as_draw(truth: dict[str, Any]) -> Draw:
