@@ -119,8 +119,7 @@ def one_mask(x: Tensor, y: Tensor, size: int) -> Tensor:
             values.append(torch.ones_like(offset) if distance < 1 else F.relu(1 - (distance - 1) * (size - 1) / 2))
         return values
 
-    xs, ys = side(x), side(y)
-    return torch.stack([torch.stack([a * b for b in xs]) for a in ys])
+    return torch.outer(torch.stack(side(y)), torch.stack(side(x)))
 
 
 def averaged_mask(offset: Tensor, size: int, perturbation: float) -> Tensor:
@@ -166,7 +165,7 @@ def plain_ta2n(
         query = torch.stack([warp(v, theta) for v, theta in zip(query, trace.query_theta, strict=True)])
         trace.support_warped, trace.query_warped = support, query
     if shot > 1:
-        support = torch.stack([fuse_shots(shots, state) for shots in support.split(shot)])
+        support = torch.stack([fuse_shots(shots, state) for shots in torch.split(support, shot)])
         query = torch.stack([value_map(v, state) for v in query])
         trace.prototype = support
     N, Q = len(support), len(query)
@@ -174,17 +173,17 @@ def plain_ta2n(
     if tc:
         pairs = [coordinate_in_time(s, q, state) for s, q in pairs]
         trace.support_tc = torch.stack([pairs[n * Q][0] for n in range(N)])
-        trace.query_tc = torch.stack([q for _, q in pairs]).unflatten(0, (N, Q))
+        trace.query_tc = torch.unflatten(torch.stack([q for _, q in pairs]), 0, (N, Q))
     if sc:
         offsets = find_offsets(torch.stack([torch.cat(pair) for pair in pairs]), state, train)
-        trace.offsets = offsets.unflatten(0, (N, Q))
+        trace.offsets = torch.unflatten(offsets, 0, (N, Q))
         aligned = [
             (pool(s, o, perturbation), pool(q, -o, perturbation)) for (s, q), o in zip(pairs, offsets, strict=True)
         ]
     else:
         aligned = [(whole_frames(s), whole_frames(q)) for s, q in pairs]
-    trace.support_aligned = torch.stack([s for s, _ in aligned]).unflatten(0, (N, Q))
-    trace.query_aligned = torch.stack([q for _, q in aligned]).unflatten(0, (N, Q))
+    trace.support_aligned = torch.unflatten(torch.stack([s for s, _ in aligned]), 0, (N, Q))
+    trace.query_aligned = torch.unflatten(torch.stack([q for _, q in aligned]), 0, (N, Q))
     cosine = F.cosine_similarity(trace.support_aligned, trace.query_aligned, dim=2)  # (N, Q, T)
     trace.distances = (1 - cosine).sum(2).T
     return trace
