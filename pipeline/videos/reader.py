@@ -28,7 +28,11 @@ Pick = Callable[[int], NDArray[np.int32]]
 NO_MADE_UP_FRAMES = 1e-9
 # An edit list hides the frames before time 0. Further below, decord means that a frame has no timestamp.
 NO_TIMESTAMP_SECONDS = -1e9
-# A guess, a second read with the true length; anything beyond is a file that does not decode twice alike.
+# Frames before the expected end that are read one by one, so that a count that is a few frames too high shows exactly.
+TAIL = 8
+# Behind the true end, skipping more than 128 frames waits for ever, where reading one frame raises.
+LONGEST_SKIP = 100
+# With the announced length, to find the true one, and with the true one; more is a file that never decodes alike.
 READS_AT_MOST = 3
 
 
@@ -62,7 +66,7 @@ def read_video(path: Path, pick: Pick, size: tuple[int, int] | None) -> Frames:
         reader = reader if attempt == 0 else _open(path, size)
         # Without a known key frame to skip to, every frame is converted: slower, and the count is exact.
         keys = reader.get_key_indices() if attempt == 0 else range(len(reader))
-        images, frame_count = _read_in_order(reader, keys, np.unique(pick(guess)), path)
+        images, frame_count = _read_in_order(reader, keys, np.unique(pick(guess)), guess, path)
         if frame_count == guess:
             fps = float(reader.get_avg_fps())
             return Frames(np.stack(images), frame_count, fps if math.isfinite(fps) else 0.0)
@@ -100,7 +104,7 @@ def _visible_frames(reader: decord.VideoReader) -> int:
 
 
 def _read_in_order(
-    reader: decord.VideoReader, keys: Sequence[int], wanted: NDArray[np.int32], path: Path
+    reader: decord.VideoReader, keys: Sequence[int], wanted: NDArray[np.int32], expected: int, path: Path
 ) -> tuple[list[Images], int]:
     """The wanted frames as far as there are any, and the number of frames to the end of the clip."""
     images: list[Images] = []
@@ -110,6 +114,7 @@ def _read_in_order(
             position = _advance(reader, keys, position, frame)
             images.append(reader.next().asnumpy())
             position += 1
+        position = _advance(reader, keys, position, expected - TAIL)
         while True:
             reader.next()
             position += 1
@@ -127,11 +132,12 @@ def _advance(reader: decord.VideoReader, keys: Sequence[int], position: int, tar
     """Goes on to `target` without a seek: skips up to the frame before a key frame and reads that one."""
     while position < target:
         following = bisect_right(keys, position)
-        stop = min(target, keys[following] - 1 if following < len(keys) else target)
+        next_key = keys[following] if following < len(keys) else len(reader)
+        stop = min(target, next_key - 1, position + LONGEST_SKIP)
         if stop > position:
             reader.skip_frames(stop - position)
             position = stop
-        else:
+        if position < target:
             reader.next()
             position += 1
     return position

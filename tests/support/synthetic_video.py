@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import av
 import numpy as np
@@ -32,24 +32,25 @@ def write_video(
     codec: str = "libx264",
     options: Mapping[str, str] | None = None,
     ticks: list[int] | None = None,
-    skipped_packets_after: int | None = None,
+    empty_after: int | None = None,
+    empty_packets: int = 3,
 ) -> Path:
     """Encodes `frames` moving squares at 25 frames/s.
 
-    `ticks` are presentation times in 1/25 s (default 0, 1, 2 ...), for a variable rate. `skipped_packets_after` puts
-    three packets that hold no picture behind that many real ones: they count as frames, but none comes out of them.
+    `ticks` are presentation times in 1/25 s (default 0, 1, 2 ...), for a variable rate. `empty_after` puts
+    `empty_packets` packets without a picture behind that many real ones: they count as frames, but none comes of them.
     """
     with av.open(str(path), "w") as container:
         stream = cast(av.VideoStream, container.add_stream(codec, rate=25, options=dict(options or {})))
         stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, ("yuvj420p" if codec == "mjpeg" else "yuv420p")
-        packets: list[av.Packet[av.VideoStream]] = []
+        packets: list[Any] = []
         for i in range(frames):
             frame = av.VideoFrame.from_ndarray(moving_square(i), format="rgb24")
             frame.pts, frame.time_base = (ticks[i] if ticks else i), Fraction(1, 25)
             packets += stream.encode(frame)
         packets += stream.encode(None)
-        if skipped_packets_after is not None:
-            packets[skipped_packets_after:skipped_packets_after] = [av.Packet(NOT_CODED) for _ in range(3)]
+        if empty_after is not None:
+            packets[empty_after:empty_after] = [av.Packet(NOT_CODED) for _ in range(empty_packets)]
             for i, packet in enumerate(packets):
                 packet.stream, packet.time_base, packet.pts, packet.dts = stream, Fraction(1, 25), i, i
         for packet in packets:

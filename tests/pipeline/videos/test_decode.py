@@ -130,7 +130,7 @@ ENCODINGS: dict[str, dict[str, Any]] = {
     "b_frames.avi": {"codec": "mpeg4", "options": {"bf": "2", "g": "12"}},
     "key_frames_only.mov": {"codec": "mjpeg"},
     "variable_rate.mp4": {"ticks": [i + i * i // 4 for i in range(45)]},
-    "three_too_many_announced.avi": {"codec": "mpeg4", "skipped_packets_after": 20},
+    "three_too_many_announced.avi": {"codec": "mpeg4", "empty_after": 20},
 }
 
 
@@ -140,6 +140,13 @@ def test_every_kind_of_encoding_gives_the_frames_of_a_plain_decode(tmp_path: Pat
     clip = decode_clip(job(path))
     assert clip.frame_count == 45
     assert_plain_frames(clip, path)
+
+
+def test_a_clip_that_announces_far_too_many_frames_does_not_hang(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "clip.avi", 45, codec="mpeg4", empty_after=43, empty_packets=2000)
+    clip = decode_clip(job(path, views=1))
+    assert clip.frame_count == 45
+    assert clip.source.tolist() == view_indices("tsn", frame_count=45, frames=8, views=1, seed=0, clip_id="").tolist()
 
 
 @pytest.mark.parametrize("frames", [1, 2, 5])
