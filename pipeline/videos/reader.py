@@ -108,36 +108,45 @@ def _read_in_order(
 ) -> tuple[list[Images], int]:
     """The wanted frames as far as there are any, and the number of frames to the end of the clip."""
     images: list[Images] = []
-    position = 0
+    clip = _InOrder(reader, keys)
     try:
         for frame in wanted.tolist():
-            position = _advance(reader, keys, position, frame)
-            images.append(reader.next().asnumpy())
-            position += 1
-        position = _advance(reader, keys, position, expected - TAIL)
+            clip.go_to(frame)
+            images.append(clip.read().asnumpy())
+        clip.go_to(expected - TAIL)
         while True:
-            reader.next()
-            position += 1
+            clip.read()
     except (StopIteration, decord.DECORDLimitReachedError):
         pass
     except decord.DECORDError as error:
         announced = f"{len(reader)} frames announced"
         raise DecodeError(f"{path}: the video is damaged, decoding stops before its end ({announced}).") from error
-    if position == 0:
+    if clip.position == 0:
         raise DecodeError(f"{path}: the video holds no frame that can be decoded.")
-    return images, position
+    return images, clip.position
 
 
-def _advance(reader: decord.VideoReader, keys: Sequence[int], position: int, target: int) -> int:
-    """Goes on to `target` without a seek: skips up to the frame before a key frame and reads that one."""
-    while position < target:
-        following = bisect_right(keys, position)
-        next_key = keys[following] if following < len(keys) else len(reader)
-        stop = min(target, next_key - 1, position + LONGEST_SKIP)
-        if stop > position:
-            reader.skip_frames(stop - position)
-            position = stop
-        if position < target:
-            reader.next()
-            position += 1
-    return position
+class _InOrder:
+    """Goes through a video without a seek and counts its frames, also when the end comes as an exception."""
+
+    def __init__(self, reader: decord.VideoReader, keys: Sequence[int]) -> None:
+        self.position = 0
+        self._reader = reader
+        self._keys = keys
+
+    def read(self) -> decord.nd.NDArray:
+        image = self._reader.next()
+        self.position += 1
+        return image
+
+    def go_to(self, target: int) -> None:
+        """Skips up to the frame before a key frame, reads that one, and so on to `target`."""
+        while self.position < target:
+            following = bisect_right(self._keys, self.position)
+            next_key = self._keys[following] if following < len(self._keys) else len(self._reader)
+            stop = min(target, next_key - 1, self.position + LONGEST_SKIP)
+            if stop > self.position:
+                self._reader.skip_frames(stop - self.position)
+                self.position = stop
+            if self.position < target:
+                self.read()

@@ -144,9 +144,9 @@ def test_every_kind_of_encoding_gives_the_frames_of_a_plain_decode(tmp_path: Pat
 
 def test_a_clip_that_announces_far_too_many_frames_does_not_hang(tmp_path: Path) -> None:
     path = write_video(tmp_path / "clip.avi", 45, codec="mpeg4", empty_after=43, empty_packets=2000)
-    clip = decode_clip(job(path, views=1))
-    assert clip.frame_count == 45
-    assert clip.source.tolist() == view_indices("tsn", frame_count=45, frames=8, views=1, seed=0, clip_id="").tolist()
+    clip = decode_clip(job(path, frames=1, views=1))
+    assert (clip.frame_count, clip.source.tolist()) == (45, [[22]])
+    assert distance(clip.images[0], plain_decode(path)[22]) < SAME_FRAME
 
 
 @pytest.mark.parametrize("frames", [1, 2, 5])
