@@ -4,8 +4,10 @@ Nothing here imports torch: the processes that decode stay small.
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
@@ -94,9 +96,14 @@ def decode_clip(job: DecodeJob) -> DecodedClip:
 
 
 def decoder_version() -> str:
-    """The decoder's name and version, as the manifest of a feature store records it, for example "decord 0.6.0"."""
-    try:
-        import decord
-    except (ImportError, OSError) as error:
-        raise MissingError(f"The video decoder decord cannot be imported ({error}); install it.") from error
-    return f"decord {decord.__version__}"
+    """The decoder's name and version, as the manifest of a feature store records it, for example "decord 0.6.0".
+
+    Read from the installed package without importing it: decord must not be loaded before torch.
+
+    Raises:
+        MissingError: when neither decord nor, for arm64, decord2 is installed.
+    """
+    for name in ("decord", "decord2"):
+        with suppress(PackageNotFoundError):
+            return f"{name} {version(name)}"
+    raise MissingError("The video decoder is not installed: neither the package decord nor decord2 is there.")
