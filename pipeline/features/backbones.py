@@ -13,6 +13,7 @@ import torchvision
 from torch import Tensor, nn
 
 from ta2n.cache_schema.errors import InputError, MissingError
+from ta2n.pipeline.features.fold import fold_batch_norm
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -87,10 +88,15 @@ def _efficientnet_lite0(name: str, weights: str | None, seed: int) -> Backbone:
     from ta2n.pipeline.features import efficientnet_lite as lite
 
     label = weights or "imagenet"
+    module: nn.Module
     if label == "random":
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            module, label = lite.efficientnet_lite0(None), f"random (seed {seed})"
+            module, label = lite.EfficientNetLite0().eval(), f"random (seed {seed})"
+            for layer in module.modules():
+                if isinstance(layer, nn.Conv2d):
+                    # torch's default is made for other gains: 18 blocks of it give maps of 1e-8.
+                    nn.init.kaiming_normal_(layer.weight)
     elif label == "imagenet":
         module = lite.efficientnet_lite0(lite.efficientnet_lite0_weights())
     elif _looks_like_a_file(label):
@@ -192,4 +198,4 @@ def _load_strictly(network: nn.Module, state: dict[str, Tensor], *, source: str,
 
 
 def _frozen(module: nn.Module) -> nn.Module:
-    return module.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+    return fold_batch_norm(module.eval().requires_grad_(False)).to(memory_format=torch.channels_last)

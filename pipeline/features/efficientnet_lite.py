@@ -52,9 +52,9 @@ class SameConv2d(nn.Conv2d):
         top, bottom = same_padding(maps.shape[-2], kernel, stride)
         left, right = same_padding(maps.shape[-1], kernel, stride)
         if (top, left) == (bottom, right):  # the convolution pads by itself, without a copy of the maps
-            return functional.conv2d(maps, self.weight, None, stride, (top, left), groups=self.groups)
+            return functional.conv2d(maps, self.weight, self.bias, stride, (top, left), groups=self.groups)
         maps = functional.pad(maps, (left, right, top, bottom))
-        return functional.conv2d(maps, self.weight, None, stride, groups=self.groups)
+        return functional.conv2d(maps, self.weight, self.bias, stride, groups=self.groups)
 
 
 def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
@@ -87,8 +87,8 @@ class InvertedResidual(nn.Module):
 
     def forward(self, maps: Tensor) -> Tensor:
         """(B, C, H, W) to (B, C', H / stride, W / stride)."""
-        inner = functional.relu6(self.bn0(self.expand_conv(maps))) if self.expands else maps
-        inner = functional.relu6(self.bn1(self.depthwise_conv(inner)))
+        inner = functional.relu6(self.bn0(self.expand_conv(maps)), inplace=True) if self.expands else maps
+        inner = functional.relu6(self.bn1(self.depthwise_conv(inner)), inplace=True)
         projected: Tensor = self.bn2(self.project_conv(inner))
         return maps + projected if self.adds else projected
 
@@ -115,9 +115,9 @@ class EfficientNetLite0(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, 3, 224, 224) to (B, 1280, 7, 7)."""
-        maps = functional.relu6(self.bn0(self.conv_stem(images)))
+        maps = functional.relu6(self.bn0(self.conv_stem(images)), inplace=True)
         maps = self.blocks(maps)
-        return functional.relu6(self.bn1(self.conv_head(maps)))
+        return functional.relu6(self.bn1(self.conv_head(maps)), inplace=True)
 
 
 def efficientnet_lite0(weights_file: Path | None = None) -> nn.Module:
