@@ -86,21 +86,25 @@ class Coordination(nn.Module):
         logits = torch.einsum("nsc,qtc->nqst", key, question) / sqrt(self.channels)
         return logits.softmax(dim=-1)
 
-    def support_taps(self, maps: Tensor, warp: Tensor | None, value: Tensor | None) -> Tensor:
+    def support_taps(
+        self, maps: Tensor, warp: Tensor | None, value: Tensor | None, mapping: nn.Conv1d | None = None
+    ) -> Tensor:
         """The support half of the first convolution, before the sum over time: (B, 3, T, H·W, O).
 
         Args:
             maps: raw maps (B, T, H, W, C).
             warp: (B, T, T) of TTM, or None.
             value: (B, T, C), what TC adds to every position, or None.
+            mapping: a 1×1 map of the maps to put into the convolution, or None.
         """
         weight = self._first.weight[:, : self.channels]
-        taps = mix_taps(warp, frame_taps(maps, weight))
+        taps = mix_taps(warp, frame_taps(maps, _after(mapping, weight)))
         return taps if value is None else taps + spread(constant_taps(value, weight), self.size)
 
-    def query_half(self, maps: Tensor, warp: Tensor | None) -> Tensor:
+    def query_half(self, maps: Tensor, warp: Tensor | None, mapping: nn.Conv1d | None = None) -> Tensor:
         """The query half of the first convolution without what TC adds: (B, T, H·W, O); arguments as above."""
-        return shift_sum(mix_taps(warp, frame_taps(maps, self._first.weight[:, self.channels :])))
+        weight = _after(mapping, self._first.weight[:, self.channels :])
+        return shift_sum(mix_taps(warp, frame_taps(maps, weight)))
 
     def query_value_taps(self, value: Tensor) -> Tensor:
         """Taps (B, 3, T, 9, O) of the query's values, to be mixed by the attention of each pair."""
@@ -128,6 +132,11 @@ class Coordination(nn.Module):
         maps = torch.unflatten(pairs.flatten(0, 1), 2, (self.size, self.size)).permute(0, 4, 1, 2, 3)
         out: Tensor = self.mvnet[1:](maps)  # (N·Q, 2, T)
         return REACH * torch.unflatten(out, 0, (N, Q)).transpose(2, 3)
+
+
+def _after(mapping: nn.Conv1d | None, weight: Tensor) -> Tensor:
+    """The kernel that convolves raw maps as ``weight`` convolves mapped ones."""
+    return weight if mapping is None else torch.einsum("ocdyx,ce->oedyx", weight, mapping.weight[:, :, 0])
 
 
 def _offset_network(channels: int, size: int) -> nn.Sequential:

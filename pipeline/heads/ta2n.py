@@ -17,9 +17,10 @@ from ta2n.pipeline.heads.conv import mix_frames, shift_sum
 from ta2n.pipeline.heads.interface import Embedding, Head, check_maps, parameter_dtype, split_shots
 from ta2n.pipeline.heads.official import official_weights
 from ta2n.pipeline.heads.ttm import TemporalTransform, hat_matrix
+from ta2n.pipeline.heads.whole import EPSILON, whole_distances
 
 SUPPORT, QUERY = "support", "query"
-EPSILON = 1e-8
+SINGLE, SEVERAL = "single.", "several."
 
 
 class Pairs(NamedTuple):
@@ -95,7 +96,7 @@ class TA2N(Head):
 
     def theta(self, maps: Tensor) -> Tensor:
         """What TTM finds for maps (B, C, T, H, W): (B, 2), the stretch a and the shift b in half clips."""
-        theta: Tensor = self.firststage(self._channels_last(maps))
+        theta: Tensor = self.firststage(self._channels_last(maps).to(parameter_dtype(self)))
         return theta
 
     def embed(self, maps: Tensor, *, shot: int | None = None) -> Embedding:
@@ -107,12 +108,11 @@ class TA2N(Head):
 
     def compare(self, support: Embedding, query: Embedding, shot: int = 1) -> Tensor:
         """See :meth:`Head.compare`."""
-        prototypes = self.prototypes(support, shot)
-        queries = _prepared(query, shot)
+        prototypes, queries = self.prototypes(support, shot), self.queries(query, shot)
         pairs = self.pairs(prototypes, queries)
         if pairs.offsets is None:
-            return self._whole_distances(prototypes, queries, pairs.attention)
-        s, q = self.aligned(prototypes, queries, pairs)
+            return whole_distances(prototypes, queries, pairs.attention)
+        s, q = self.aligned(prototypes, queries, pairs, shot)
         return (1 - F.cosine_similarity(s, q, dim=3, eps=EPSILON)).sum(2).T
 
     def forward(self, support: Tensor, query: Tensor, shot: int = 1) -> Tensor:
@@ -121,25 +121,32 @@ class TA2N(Head):
         return self.compare(s, q, shot)
 
     def prototypes(self, support: Embedding, shot: int) -> Embedding:
-        """Fuse the shots of each class: the embedding of N·K videos to one of N prototypes, ready to be paired.
+        """Warp and fuse the shots of each class: N·K embedded videos to N prototypes, ready to be paired.
 
         The fusion only mixes frames, and everything in the embedding is linear in them.
         """
-        N = split_shots(len(next(iter(support.values()))), shot)
+        N = split_shots(len(support["maps"]), shot)
         shots = _prepared(support, shot)
         if shot == 1:
-            return {k: shift_sum(v) if k == "support_taps" else v for k, v in shots.items()}
+            return self._warped(shots)
         question = shots["fusion_question"][::shot]  # (N, T, C), of the first shot
         key = torch.unflatten(shots["fusion_key"], 0, (N, shot))
         logits = torch.einsum("nsc,nktc->nskt", question, key) / sqrt(self.channels)
-        mixing = (logits.softmax(dim=3) / shot).flatten(2)  # (N, T, K·T)
-        fused: Embedding = {
-            k: mix_frames(mixing, _join(shots[k], N)) for k in ("maps", "mean", "key", "value") if k in shots
-        }
+        attention = logits.softmax(dim=3) / shot  # (N, T, K, T)
+        mixing = attention.flatten(2)
+        fused = {k: mix_frames(mixing, _join(shots[k], N)) for k in shots if k in ("mean", "key", "value")}
         if self.sc:
             taps = shots["support_taps"].transpose(1, 2)  # (N·K, T, 3, P, O)
-            fused["support_taps"] = shift_sum(mix_frames(mixing, _join(taps, N)).transpose(1, 2))
+            fused["support_half"] = shift_sum(mix_frames(mixing, _join(taps, N)).transpose(1, 2))
+        if self.ttm:
+            warp = torch.unflatten(shots["warp"], 0, (N, shot))
+            mixing = torch.einsum("nskt,nktr->nskr", attention, warp).flatten(2)
+        fused["maps"] = mix_frames(mixing, _join(shots["maps"].to(parameter_dtype(self)), N))
         return fused
+
+    def queries(self, query: Embedding, shot: int) -> Embedding:
+        """Warp the queries: Q embedded videos, ready to be paired."""
+        return self._warped(_prepared(query, shot))
 
     def pairs(self, prototypes: Embedding, queries: Embedding) -> Pairs:
         """Attention of TC and offsets of SC for every prototype and query."""
@@ -147,14 +154,15 @@ class TA2N(Head):
         if self.tc:
             attention = self.secondstage.attention(prototypes["key"], queries["question"])
         if self.sc:
-            halves = prototypes["support_taps"], queries["query_half"]
+            halves = prototypes["support_half"], queries["query_half"]
             offsets = self.secondstage.offsets(*halves, attention, queries.get("query_value_taps"))
         return Pairs(attention, offsets)
 
-    def aligned(self, prototypes: Embedding, queries: Embedding, pairs: Pairs) -> tuple[Tensor, Tensor]:
+    def aligned(self, prototypes: Embedding, queries: Embedding, pairs: Pairs, shot: int) -> tuple[Tensor, Tensor]:
         """Support and query as SC pools them, each (N, Q, T, C).
 
-        A mask sums to 1, so what TC adds to every position passes through the pooling unchanged.
+        A mask sums to 1, so what TC adds to every position passes through the pooling unchanged; and the value map of
+        the fusion is linear, so it is left to here, where it has T columns to map instead of T·H·W.
         """
         if pairs.offsets is None:
             raise InputError("this head was built with sc=False and pools nothing")
@@ -162,75 +170,65 @@ class TA2N(Head):
         s_mask, q_mask = (averaged_mask(sign * o, self.size, self.perturbation).flatten(3) for sign in (1, -1))
         s = torch.einsum("nqtp,ntpc->nqtc", s_mask, prototypes["maps"].flatten(2, 3))
         q = torch.einsum("nqtp,qtpc->nqtc", q_mask, queries["maps"].flatten(2, 3))
+        if shot > 1:
+            s, q = _linear(self.valuenet_multi, s), _linear(self.valuenet_multi, q)
         if pairs.attention is not None:
             s = s + prototypes["value"][:, None]
             q = q + pairs.attention @ queries["value"]
         return s, q
 
     def _channels_last(self, maps: Tensor) -> Tensor:
-        """(B, C, T, H, W) to (B, T, H, W, C) in the precision of the weights, the layout of all that follows."""
+        """(B, C, T, H, W) to (B, T, H, W, C), the layout of all that follows."""
         check_maps(maps, self.channels, self.frames, self.size)
-        return maps.permute(0, 2, 3, 4, 1).to(parameter_dtype(self)).contiguous()
+        return maps.permute(0, 2, 3, 4, 1).contiguous()
+
+    def _warped(self, videos: Embedding) -> Embedding:
+        return {**videos, "maps": mix_frames(videos.get("warp"), videos["maps"].to(parameter_dtype(self)))}
 
     def _embed(self, maps: Tensor, shot: int | None, roles: tuple[str, ...]) -> Embedding:
-        maps = F.dropout(self._channels_last(maps), self.dropout, self.training)
-        warp = hat_matrix(self.firststage(maps), self.frames) if self.ttm else None
-        embedding: Embedding = {}
+        cached = self._channels_last(maps)
+        maps = cached.to(parameter_dtype(self))
+        if self.training:
+            maps = cached = F.dropout(maps, self.dropout)
+        # Kept as they were cached and not yet warped: exact, and half the memory where the cache holds float16.
+        embedding = {"maps": cached}
+        warp = None
+        if self.ttm:
+            embedding["warp"] = warp = hat_matrix(self.firststage(maps).to(maps.dtype), self.frames)
         if shot is None or shot == 1:
-            embedding |= {f"single.{k}": v for k, v in self._describe(maps, warp, roles).items()}
+            embedding |= {SINGLE + k: v for k, v in self._describe(maps, warp, roles, several=False).items()}
         if shot is None or shot > 1:
-            mapped = _linear(self.valuenet_multi, maps)
-            several = self._describe(mapped, warp, roles)
-            if SUPPORT in roles:
-                mean = mix_frames(warp, maps.mean((2, 3)))
-                several["fusion_key"] = _linear(self.keynet_multi, mean)
-                several["fusion_question"] = _linear(self.querynet_multi, mean)
-            embedding |= {f"multi.{k}": v for k, v in several.items()}
+            embedding |= {SEVERAL + k: v for k, v in self._describe(maps, warp, roles, several=True).items()}
         return embedding
 
-    def _describe(self, maps: Tensor, warp: Tensor | None, roles: tuple[str, ...]) -> Embedding:
-        """What TC, SC and the distance need of one video, from maps (B, T, H, W, C) not yet warped."""
+    def _describe(self, maps: Tensor, warp: Tensor | None, roles: tuple[str, ...], *, several: bool) -> Embedding:
+        """What the fusion, TC, SC and the distance need of maps (B, T, H, W, C) that are not warped yet."""
+        out: Embedding = {}
         mean = mix_frames(warp, maps.mean((2, 3)))
-        out = {"maps": mix_frames(warp, maps)}
-        if not self.sc:
+        if several and SUPPORT in roles:
+            out["fusion_key"] = _linear(self.keynet_multi, mean)
+            out["fusion_question"] = _linear(self.querynet_multi, mean)
+        mapping = self.valuenet_multi if several else None
+        if mapping is not None:
+            mean = _linear(mapping, mean)
+        if not self.sc:  # whole frames are compared
             out["mean"] = mean
-        stage = self.secondstage if self.tc or self.sc else None
-        if stage is not None and self.tc:
-            out["value"] = _linear(stage.valuenet, mean)
+            if mapping is not None:
+                out["maps"] = _linear(mapping, maps)
+        if self.tc:
+            out["value"] = _linear(self.secondstage.valuenet, mean)
             if SUPPORT in roles:
-                out["key"] = _linear(stage.keynet, mean)
+                out["key"] = _linear(self.secondstage.keynet, mean)
             if QUERY in roles:
-                out["question"] = _linear(stage.querynet, mean)
-        if stage is not None and self.sc:
-            if SUPPORT in roles:
-                out["support_taps"] = stage.support_taps(maps, warp, out.get("value"))
-            if QUERY in roles:
-                out["query_half"] = stage.query_half(maps, warp)
-            if QUERY in roles and self.tc:
-                out["query_value_taps"] = stage.query_value_taps(out["value"])
+                out["question"] = _linear(self.secondstage.querynet, mean)
+        if self.sc and SUPPORT in roles:
+            taps = self.secondstage.support_taps(maps, warp, out.get("value"), mapping)
+            out |= {"support_taps": taps} if several else {"support_half": shift_sum(taps)}
+        if self.sc and QUERY in roles:
+            out["query_half"] = self.secondstage.query_half(maps, warp, mapping)
+            if self.tc:
+                out["query_value_taps"] = self.secondstage.query_value_taps(out["value"])
         return out
-
-    def _whole_distances(self, prototypes: Embedding, queries: Embedding, attention: Tensor | None) -> Tensor:
-        """Distances (Q, N) of whole frames, without SC.
-
-        What TC adds to a query differs from pair to pair but not over space: its share in products and norms follows
-        from the means, and no map per pair is needed.
-        """
-        s, q = prototypes["maps"].flatten(2), queries["maps"].flatten(2)  # (…, T, P·C)
-        q_square = q.square().sum(2)[None]  # (1, Q, T)
-        if attention is None:
-            dot = torch.einsum("ntx,qtx->nqt", s, q)
-        else:
-            P, value = self.size**2, prototypes["value"]
-            s = (prototypes["maps"] + value[:, :, None, None]).flatten(2)
-            added = attention @ queries["value"]  # (N, Q, T, C)
-            shared = torch.einsum("nqtc,ntc->nqt", added, prototypes["mean"] + value)
-            dot = torch.einsum("ntx,qtx->nqt", s, q) + P * shared
-            crossed = torch.einsum("nqtc,qtc->nqt", added, queries["mean"])
-            q_square = q_square + P * (2 * crossed + added.square().sum(3))
-        # Clamped before the root: a clip warped out of its range is zero, where the root has no derivative.
-        squares = s.square().sum(2)[:, None].clamp_min(EPSILON**2) * q_square.clamp_min(EPSILON**2)
-        return (1 - dot / squares.sqrt()).sum(2).T
 
 
 def _check_options(perturbation: float, dropout: float, init: str) -> None:
@@ -244,11 +242,11 @@ def _check_options(perturbation: float, dropout: float, init: str) -> None:
 
 def _prepared(embedding: Embedding, shot: int) -> Embedding:
     """The part of an embedding that was made for this number of shots, under plain names."""
-    prefix = "single." if shot == 1 else "multi."
+    prefix = SINGLE if shot == 1 else SEVERAL
     part = {k.removeprefix(prefix): v for k, v in embedding.items() if k.startswith(prefix)}
     if not part:
         raise InputError(f"this embedding was not made for {shot} shots; call embed(maps, shot={shot})")
-    return part
+    return {k: v for k, v in embedding.items() if not k.startswith((SINGLE, SEVERAL))} | part
 
 
 def _join(videos: Tensor, way: int) -> Tensor:

@@ -89,11 +89,11 @@ def test_the_untrained_head_compares_frames_hardly_warped(shot: int) -> None:
     generator = torch.Generator().manual_seed(0)
     head = ta2n(frames=8, size=7, perturbation=0.0).double().eval()
     support, query = normal(2 * shot, 5, 8, 7, 7, generator=generator), normal(3, 5, 8, 7, 7, generator=generator)
-    prototypes, queries = head.prototypes(head.embed(support), shot), head.prototypes(head.embed(query, shot=1), 1)
+    prototypes, queries = head.prototypes(head.embed(support), shot), head.queries(head.embed(query), shot)
     pairs = head.pairs(prototypes, queries)
     assert pairs.offsets is not None
     assert not pairs.offsets.any()
-    s, q = head.aligned(prototypes, queries, pairs)
+    s, q = head.aligned(prototypes, queries, pairs, shot)
     torch.testing.assert_close(s, prototypes["maps"].mean((2, 3))[:, None].expand_as(s))
     torch.testing.assert_close(q, queries["maps"].mean((2, 3)).expand_as(q))
     theta = torch.tensor([[2.0, 0.0]], dtype=torch.float64).tanh().expand(3, 2)
@@ -109,10 +109,10 @@ def test_random_init_leaves_the_value_maps_alone() -> None:
 def test_dropout_acts_in_training_only() -> None:
     maps = torch.rand(3, 5, 4, 4, 4, generator=torch.Generator().manual_seed(0))
     head = ta2n(dropout=0.5, ttm=False)
-    kept = head.eval().embed(maps)["single.maps"]
+    kept = head.eval().embed(maps)["maps"]
     assert torch.equal(kept, maps.permute(0, 2, 3, 4, 1))
     torch.manual_seed(0)
-    dropped = head.train().embed(maps)["single.maps"]
+    dropped = head.train().embed(maps)["maps"]
     share = (dropped == 0).double().mean()
     assert 0.4 < share < 0.6
     torch.testing.assert_close(dropped[dropped != 0], 2 * kept[dropped != 0])
@@ -170,3 +170,11 @@ def test_a_state_dict_that_does_not_fit_is_refused_with_every_name() -> None:
     with pytest.raises(InputError, match=message):
         head.load_official_state_dict(state)
     assert all(torch.equal(v, before[k]) for k, v in head.state_dict().items())
+
+
+def test_an_embedding_keeps_the_maps_in_the_precision_of_the_cache() -> None:
+    """They are most of its size; nothing is lost, because every computation widens them first."""
+    maps = torch.rand(3, 5, 4, 4, 4, generator=torch.Generator().manual_seed(0)).half()
+    head = ta2n().eval()
+    assert head.embed(maps)["maps"].dtype == torch.float16
+    torch.testing.assert_close(head(maps, maps, shot=3), head(maps.float(), maps.float(), shot=3), rtol=0, atol=0)

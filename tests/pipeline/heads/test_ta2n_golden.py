@@ -102,25 +102,24 @@ def test_every_stage_after_theta(case: tuple[Golden, TA2N]) -> None:
     support, query, shot = clips(golden)
     with torch.no_grad():
         shots, queried = head.embed(support), head.embed(query)
-        prototypes, queries = (
-            head.prototypes(shots, shot),
-            {k.split(".")[1]: v for k, v in queried.items() if k.startswith("single." if shot == 1 else "multi.")},
-        )
-        if head.ttm:
-            close(channels_first(shots["single.maps"]), golden["eval/support_warped"])
-            close(channels_first(queried["single.maps"]), golden["eval/query_warped"])
-        if shot > 1:
-            close(channels_first(prototypes["maps"]), golden["eval/prototype"])
+        prototypes, queries = head.prototypes(shots, shot), head.queries(queried, shot)
         pairs = head.pairs(prototypes, queries)
-        if pairs.attention is not None and pairs.offsets is not None:
-            s = prototypes["maps"] + prototypes["value"][:, :, None, None]
-            close(channels_first(s), golden["eval/support_tc"])
-            q = queries["maps"] + (pairs.attention @ queries["value"])[:, :, :, None, None]
-            close(channels_first(q), golden["eval/query_tc"])
-            close(pairs.offsets, golden["eval/offsets"])
-            s, q = head.aligned(prototypes, queries, pairs)
+        if pairs.offsets is not None:
+            s, q = head.aligned(prototypes, queries, pairs, shot)
             close(s.transpose(2, 3), golden["eval/support_aligned"])
             close(q.transpose(2, 3), golden["eval/query_aligned"])
+            close(pairs.offsets, golden["eval/offsets"])
+        if head.ttm:
+            close(channels_first(head.prototypes(shots, 1)["maps"]), golden["eval/support_warped"])
+            close(channels_first(head.queries(queried, 1)["maps"]), golden["eval/query_warped"])
+        s, q = prototypes["maps"], queries["maps"]
+        if shot > 1:
+            s, q = (maps @ head.valuenet_multi.weight[:, :, 0].T for maps in (s, q))
+            close(channels_first(s), golden["eval/prototype"])
+        if pairs.attention is not None:
+            close(channels_first(s + prototypes["value"][:, :, None, None]), golden["eval/support_tc"])
+            added = pairs.attention @ queries["value"]
+            close(channels_first(q + added[:, :, :, None, None]), golden["eval/query_tc"])
         close(head.compare(shots, queried, shot), golden["eval/distances"])
 
 
