@@ -22,6 +22,7 @@ from ta2n.cache_schema.layout import State
 from ta2n.cache_schema.manifest import Manifest
 from ta2n.cache_schema.table import VideoTable
 from ta2n.pipeline.cache.writer import CacheWriter, Shard
+from ta2n.pipeline.clips import RULES
 from ta2n.pipeline.features.backbones import IMAGE_SIZE, Backbone
 from ta2n.pipeline.features.preprocess import Preprocessing, crop_frames, normalise, view_window
 from ta2n.pipeline.videos.decode import DecodedClip, DecodeJob, FailedClip, decoder_version
@@ -58,6 +59,8 @@ class Plan:
         for name, value in (("frames", self.frames), ("views", self.views)):
             if value < 1:
                 raise InputError(f"{name} is {value}, expected at least 1")
+        if self.rule not in RULES:
+            raise InputError(f"frame rule {self.rule!r} is not known; choose {' or '.join(RULES)}")
 
     @property
     def preprocessing(self) -> Preprocessing:

@@ -187,3 +187,8 @@ def test_a_store_that_the_disk_cannot_hold_is_refused(
 def test_numbers_below_one(folder: Path, name: str, value: int) -> None:
     with pytest.raises(InputError, match=f"{name} is 0"):
         plan(folder, **{name: value})
+
+
+def test_an_unknown_frame_rule(folder: Path) -> None:
+    with pytest.raises(InputError, match="'all' is not known; choose tsn or linspace"):
+        plan(folder, rule="all")

@@ -1,0 +1,99 @@
+"""Evaluation: whatever is shared between episodes, the numbers are those of one episode at a time."""
+
+import numpy as np
+import pytest
+import tiny_cache
+import torch
+from torch import Tensor
+
+from ta2n.cache_schema.errors import InputError
+from ta2n.pipeline.cache import FeatureCache
+from ta2n.pipeline.episodes import Episodes
+from ta2n.pipeline.evaluate import accuracy, evaluate
+from ta2n.pipeline.heads import Embedding, Head, build_head
+from ta2n.pipeline.loader import MapLoader
+
+CPU = torch.device("cpu")
+SHAPE = (6, 4, 7, 7)
+
+
+@pytest.fixture(scope="module")
+def loader(tmp_path_factory: pytest.TempPathFactory) -> MapLoader:
+    path = tiny_cache.write_cache(tmp_path_factory.mktemp("c"), map_shape=SHAPE, signal=0.5, failed=(100,))
+    return MapLoader(FeatureCache.open(path), frames=4, device=CPU)
+
+
+def head_of(method: str) -> Head:
+    options = {"init": "random"} if method == "ta2n" else {}
+    return build_head(method, channels=6, frames=4, size=7, seed=2, **options)
+
+
+def episodes_of(loader: MapLoader, shot: int) -> Episodes:
+    return Episodes(loader.cache.labels("test"), way=4, shot=shot, queries=2, seed=3)
+
+
+@pytest.mark.parametrize("method", ["protonet", "ta2n"])
+@pytest.mark.parametrize("shot", [1, 3])
+def test_sharing_work_changes_no_episode(loader: MapLoader, method: str, shot: int) -> None:
+    head, episodes = head_of(method), episodes_of(loader, shot)
+    shared = evaluate(head, loader, episodes, 30)
+    separate = evaluate(head, loader, episodes, 30, memory_bytes=0)
+    head.eval()
+    with torch.inference_mode():
+        by_hand = [
+            accuracy(head(loader.test(one.support), loader.test(one.query), shot=shot), one.query_labels)
+            for one in episodes.take(30)
+        ]
+    assert shared.tolist() == separate.tolist() == by_hand
+    assert 0.3 < shared.mean() < 1.0
+
+
+class Counting(Head):
+    """Squared Euclidean distance of means, counting what it is asked to do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedded, self.compared = 0, 0
+
+    def embed(self, maps: Tensor, *, shot: int | None = None) -> Embedding:
+        self.embedded += len(maps)
+        return {"mean": maps.float().mean((2, 3, 4))}
+
+    def compare(self, support: Embedding, query: Embedding, shot: int = 1) -> Tensor:
+        self.compared += len(support["mean"]) * len(query["mean"])
+        means = support["mean"].unflatten(0, (-1, shot)).mean(1)  # type: ignore[no-untyped-call]
+        return torch.cdist(query["mean"], means)
+
+
+def test_every_video_is_embedded_once_and_every_pair_compared_once(loader: MapLoader) -> None:
+    head, episodes = Counting(), episodes_of(loader, 1)
+    evaluate(head, loader, episodes, 400)
+    videos = int((loader.cache.labels("test") >= 0).sum())
+    assert head.embedded == videos == 47
+    assert head.compared < videos**2 < 400 * 4 * 8
+
+
+def test_training_mode_is_given_back(loader: MapLoader) -> None:
+    head = head_of("ta2n").train()
+    evaluate(head, loader, episodes_of(loader, 1), 2)
+    assert head.training
+
+
+@pytest.mark.parametrize(("shot", "memory"), [(1, 1 << 30), (2, 1 << 30), (1, 0)])
+def test_progress_ends_at_the_count(loader: MapLoader, shot: int, memory: int) -> None:
+    seen: list[int] = []
+    evaluate(head_of("protonet"), loader, episodes_of(loader, shot), 12, memory_bytes=memory, on_episodes=seen.append)
+    assert seen == sorted(seen)
+    assert seen[-1] == 12
+
+
+def test_accuracy_by_hand_and_what_is_not_finite() -> None:
+    distances = torch.tensor([[0.1, 0.2], [0.1, 0.2], [0.3, 0.2]])
+    assert accuracy(distances, np.array([0, 1, 1])) == pytest.approx(2 / 3)
+    with pytest.raises(InputError, match="not finite"):
+        accuracy(torch.tensor([[0.1, torch.nan]]), np.array([0]))
+
+
+def test_no_episode(loader: MapLoader) -> None:
+    with pytest.raises(InputError, match="0 episodes"):
+        evaluate(head_of("protonet"), loader, episodes_of(loader, 1), 0)

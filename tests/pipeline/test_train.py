@@ -1,0 +1,224 @@
+"""Training: it learns, it repeats, and a killed run ends like one that was not."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+import tiny_cache
+import torch
+
+from ta2n.cache_schema.errors import InputError, MissingError
+from ta2n.pipeline.cache import FeatureCache
+from ta2n.pipeline.checkpoint import BEST, LAST, load_checkpoint
+from ta2n.pipeline.episodes import Episodes
+from ta2n.pipeline.evaluate import evaluate
+from ta2n.pipeline.loader import MapLoader
+from ta2n.pipeline.settings import Progress, Settings
+from ta2n.pipeline.train import Result, seeded, train_head
+
+CPU = torch.device("cpu")
+SHAPE = (6, 4, 7, 7)
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> FeatureCache:
+    path = tiny_cache.write_cache(tmp_path_factory.mktemp("c"), map_shape=SHAPE, signal=0.1, views=2)
+    return FeatureCache.open(path)
+
+
+# A projection before ProtoNet: the cheapest head that trains. What the run does is the same for every head.
+QUICK = Settings(
+    method="protonet",
+    options={"project": 4},
+    way=3,
+    queries=2,
+    frames=4,
+    epochs=3,
+    episodes_per_epoch=6,
+    accumulate=4,
+    learning_rate=1e-2,
+    optimizer="adam",
+    val_episodes=10,
+)
+
+
+def train(cache: FeatureCache, folder: Path, **changes: object) -> Result:
+    return train_head(cache, dataclasses.replace(QUICK, **changes), folder, device=CPU)  # type: ignore[arg-type]
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for file in folder.iterdir()}
+
+
+def test_the_same_seed_gives_the_same_bytes_and_another_does_not(cache: FeatureCache, tmp_path: Path) -> None:
+    state = torch.random.get_rng_state()
+    train(cache, tmp_path / "a")
+    torch.rand(3)
+    train(cache, tmp_path / "b")
+    train(cache, tmp_path / "c", seed=1)
+    assert files(tmp_path / "a") == files(tmp_path / "b")
+    assert files(tmp_path / "a")["metrics.jsonl"] != files(tmp_path / "c")["metrics.jsonl"]
+    torch.random.set_rng_state(state)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+@pytest.mark.parametrize("stop_at", [3, 6, 11])
+def test_a_stopped_run_continues_to_the_same_bytes(
+    cache: FeatureCache, tmp_path: Path, stop_at: int, optimizer: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Every optimiser step is kept, so that continuing in the middle of an epoch is tried too.
+    monkeypatch.setattr("ta2n.pipeline.train._SAVE_SECONDS", -1.0)
+    train(cache, tmp_path / "whole", optimizer=optimizer)
+
+    def stop(progress: Progress) -> None:
+        if progress.episode == stop_at:
+            raise KeyboardInterrupt
+
+    settings = dataclasses.replace(QUICK, optimizer=optimizer)
+    with pytest.raises(KeyboardInterrupt):
+        train_head(cache, settings, tmp_path / "broken", device=CPU, on_episode=stop)
+    seen: list[int] = []
+    train_head(cache, settings, tmp_path / "broken", device=CPU, on_episode=lambda p: seen.append(p.episode))
+    # Steps are after episodes 4, 6, 10, 12, 16, 18: what followed the last of them is done again, no more.
+    assert seen[0] == {3: 1, 6: 5, 11: 11}[stop_at]
+    assert files(tmp_path / "broken") == files(tmp_path / "whole")
+
+
+def test_a_kill_between_the_line_of_metrics_and_the_checkpoint(
+    cache: FeatureCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train(cache, tmp_path / "whole")
+    from ta2n.pipeline import train as module
+
+    real = module.save_checkpoint
+
+    def killed(file: Path, checkpoint: object) -> None:
+        if file.name == LAST and len((file.parent / "metrics.jsonl").read_text().splitlines()) == 3:
+            raise KeyboardInterrupt
+        real(file, checkpoint)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "save_checkpoint", killed)
+        with pytest.raises(KeyboardInterrupt):
+            train(cache, tmp_path / "broken")
+    train(cache, tmp_path / "broken")
+    assert files(tmp_path / "broken") == files(tmp_path / "whole")
+
+
+def test_a_finished_run_is_left_alone_and_can_be_given_more_epochs(cache: FeatureCache, tmp_path: Path) -> None:
+    train(cache, tmp_path / "a", epochs=2)
+    before = files(tmp_path / "a")
+    train(cache, tmp_path / "a", epochs=2)
+    assert files(tmp_path / "a") == before
+    train(cache, tmp_path / "a", epochs=3)
+    train(cache, tmp_path / "b", epochs=3)
+    assert files(tmp_path / "a")["metrics.jsonl"] == files(tmp_path / "b")["metrics.jsonl"]
+
+
+def test_another_run_in_the_same_folder_is_refused(cache: FeatureCache, tmp_path: Path) -> None:
+    train(cache, tmp_path / "a", epochs=1)
+    with pytest.raises(InputError, match=r"holds another run \(settings: learning_rate 0.01 -> 0.5\)"):
+        train(cache, tmp_path / "a", learning_rate=0.5)
+
+
+def test_the_best_weights_on_val_are_kept(cache: FeatureCache, tmp_path: Path) -> None:
+    result = train(cache, tmp_path / "a", epochs=4, learning_rate=0.05)
+    lines = [json.loads(line) for line in (tmp_path / "a" / "metrics.jsonl").read_text().splitlines()]
+    accuracies = [line["val_accuracy"] for line in lines]
+    assert [line["epoch"] for line in lines] == [0, 1, 2, 3, 4]
+    assert result.progress.best_val == max(accuracies)
+    assert accuracies[result.progress.best_epoch] == max(accuracies)
+    stored = load_checkpoint(tmp_path / "a")
+    head = stored.build()
+    val = Episodes(cache.labels("val"), way=3, shot=1, queries=2, seed=0)
+    again = evaluate(head, MapLoader(cache, frames=4, device=CPU), val, 10).mean()
+    assert again == pytest.approx(max(accuracies))
+
+
+def test_training_learns(tmp_path: Path) -> None:
+    path = tiny_cache.write_cache(tmp_path, map_shape=SHAPE, signal=0.3)
+    cache = FeatureCache.open(path)
+    settings = dataclasses.replace(QUICK, epochs=4, episodes_per_epoch=40, learning_rate=3e-2)
+    train_head(cache, settings, tmp_path / "run", device=CPU)
+    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert lines[-1]["train_loss"] < lines[1]["train_loss"] - 0.05
+    assert lines[-1]["val_accuracy"] > 0.4
+
+
+def test_dropout_is_a_function_of_the_episode(cache: FeatureCache, tmp_path: Path) -> None:
+    changes = {"method": "ta2n", "options": {"dropout": 0.5}, "epochs": 1, "episodes_per_epoch": 2, "val_episodes": 0}
+    train(cache, tmp_path / "a", **changes)
+    torch.rand(3)
+    train(cache, tmp_path / "b", **changes)
+    assert files(tmp_path / "a") == files(tmp_path / "b")
+
+
+def test_patience_ends_a_run(cache: FeatureCache, tmp_path: Path) -> None:
+    result = train(cache, tmp_path / "a", epochs=50, learning_rate=1e-12, patience=2)
+    assert result.stopped_early
+    assert result.progress.episode == 2 * QUICK.episodes_per_epoch
+
+
+def test_without_val_episodes_the_last_weights_are_kept(cache: FeatureCache, tmp_path: Path) -> None:
+    result = train(cache, tmp_path / "a", val_episodes=0, patience=1)
+    assert not result.stopped_early
+    assert result.progress.best_epoch == 3
+    last, best = load_checkpoint(tmp_path / "a" / LAST), load_checkpoint(tmp_path / "a" / BEST)
+    assert all(torch.equal(last.tensors[f"head.{name}"], tensor) for name, tensor in best.tensors.items())
+
+
+def test_a_head_without_parameters_gives_a_checkpoint_at_once(cache: FeatureCache, tmp_path: Path) -> None:
+    result = train(cache, tmp_path / "a", method="protonet", options={})
+    assert result.progress.episode == 0
+    assert load_checkpoint(tmp_path / "a").build().eval()
+
+
+def test_a_checkpoint_says_how_to_repeat_the_run(cache: FeatureCache, tmp_path: Path) -> None:
+    train(cache, tmp_path / "a", epochs=1)
+    about = load_checkpoint(tmp_path / "a").about
+    assert about["settings"] == {**dataclasses.asdict(QUICK), "epochs": 1}
+    assert about["manifest_hash"] == cache.manifest.hash()
+    assert about["split_hash"] == cache.videos.hash()
+    assert set(about["versions"]) == {"ta2n", "torch", "python"}
+
+
+def test_what_is_no_checkpoint(tmp_path: Path) -> None:
+    with pytest.raises(MissingError, match="no checkpoint there"):
+        load_checkpoint(tmp_path)
+    (tmp_path / BEST).write_bytes(b"nothing")
+    with pytest.raises(InputError, match="not a ta2n checkpoint"):
+        load_checkpoint(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("epochs", 0), ("accumulate", 0), ("val_episodes", -1), ("optimizer", "lbfgs"), ("learning_rate", 0.0)],
+)
+def test_settings_that_make_no_run(name: str, value: object) -> None:
+    with pytest.raises(InputError, match=name.replace("_", "[_ ]")):
+        dataclasses.replace(QUICK, **{name: value})  # type: ignore[arg-type]
+
+
+def test_too_few_clips_are_said_before_the_first_episode(cache: FeatureCache, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"the train split cannot give a 3-way 7-shot .* 7 \+ 2 = 9 usable clips"):
+        train(cache, tmp_path / "a", shot=7)
+    assert not (tmp_path / "a").exists()
+
+
+def test_a_run_that_diverges_says_so(cache: FeatureCache, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="lower --lr"):
+        train(cache, tmp_path / "a", options={"project": 4, "metric": "euclidean"}, optimizer="sgd", learning_rate=1e30)
+
+
+def test_seeded_draws_leave_the_global_generator_alone() -> None:
+    before = torch.random.get_rng_state()
+    with seeded(1, 2, device=CPU):
+        first = torch.rand(3)
+    with seeded(1, 2, device=CPU):
+        again = torch.rand(3)
+    with seeded(1, 3, device=CPU):
+        other = torch.rand(3)
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+    assert torch.equal(torch.random.get_rng_state(), before)
