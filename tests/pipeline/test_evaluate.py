@@ -24,8 +24,9 @@ def loader(tmp_path_factory: pytest.TempPathFactory) -> MapLoader:
 
 
 def head_of(method: str) -> Head:
-    options = {"init": "random"} if method == "ta2n" else {}
-    return build_head(method, channels=6, frames=4, size=7, seed=2, **options)
+    if method == "ta2n":
+        return build_head("ta2n", channels=6, frames=4, size=7, seed=2, init="random")
+    return build_head(method, channels=6, frames=4, size=7)
 
 
 def episodes_of(loader: MapLoader, shot: int) -> Episodes:
