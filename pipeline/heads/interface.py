@@ -1,9 +1,11 @@
 """What every head is: a module that embeds one video at a time and compares embeddings in pairs."""
 
 from abc import abstractmethod
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
 
 from ta2n.cache_schema.errors import InputError
 
@@ -15,7 +17,8 @@ class Head(nn.Module):
 
     A head defines :meth:`embed` (all work that depends on one video) and :meth:`compare` (the work on pairs); its
     forward is one after the other. An evaluation embeds every video once and compares for each episode, so in eval
-    mode a row or column of the distances depends on nothing but its own query or class.
+    mode a row or column of the distances depends on nothing but its own query or class. A head that can also be trained
+    as a classifier is a :class:`ClipEmbedder` besides.
     """
 
     @abstractmethod
@@ -37,6 +40,34 @@ class Head(nn.Module):
     def forward(self, support: Tensor, query: Tensor, shot: int = 1) -> Tensor:
         """Maps (N·K, C, T, H, W), class-major, and (Q, C, T, H, W) to distances (Q, N); smaller is closer."""
         return self.compare(self.embed(support, shot=shot), self.embed(query, shot=shot), shot)
+
+    def loss(self, distances: Tensor, labels: Tensor) -> Tensor:
+        """What an episode's training minimises: here the cross-entropy of −distances, summed over queries.
+
+        A head whose paper trains it in another way defines its own.
+
+        Args:
+            distances: (Q, N).
+            labels: (Q,) int64, the class of each query, 0 to N − 1.
+
+        Returns:
+            A scalar in float32.
+        """
+        return cross_entropy(-distances.float(), labels, reduction="sum")
+
+
+@runtime_checkable
+class ClipEmbedder(Protocol):
+    """A third thing some heads can do: describe a clip on its own by one vector.
+
+    Such a head can also be trained without episodes, under a classifier over the base classes.
+    """
+
+    clip_channels: int
+    """D of the vector."""
+
+    def embed_clip(self, maps: Tensor) -> Tensor:
+        """Feature maps (B, C, T, H, W) -> (B, D), what the head's :meth:`Head.embed` is made from."""
 
 
 def parameter_dtype(module: nn.Module) -> torch.dtype:
