@@ -5,7 +5,7 @@ from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import cross_entropy, dropout
 
 from ta2n.cache_schema.errors import InputError
 
@@ -83,6 +83,19 @@ def check_maps(maps: Tensor, channels: int, frames: int, size: int) -> None:
             f"feature maps of shape {tuple(maps.shape)} do not fit a head built for (B, {channels}, {frames}, {size}, "
             f"{size}); give build_head the channels, frames and size of the cache"
         )
+
+
+def check_dropout(probability: float) -> None:
+    """Refuse a dropout that is not a probability below 1."""
+    if not 0 <= probability < 1:
+        raise InputError(f"dropout={probability} is not a probability below 1; give 0 (off) or more")
+
+
+def frame_means(maps: Tensor, dtype: torch.dtype, probability: float) -> Tensor:
+    """Drop elements of maps (B, C, T, H, W), as in training, and average the rest over space: (B, T, C)."""
+    if probability:
+        maps = dropout(maps.to(dtype), probability)
+    return maps.mean((3, 4), dtype=dtype).transpose(1, 2)
 
 
 def split_shots(rows: int, shot: int) -> int:
