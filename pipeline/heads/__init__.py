@@ -19,16 +19,24 @@ from collections.abc import Callable
 import torch
 
 from ta2n.cache_schema.errors import InputError
+from ta2n.pipeline.heads.arn import ARN
 from ta2n.pipeline.heads.interface import Embedding, Head
 from ta2n.pipeline.heads.project import Projected
 from ta2n.pipeline.heads.protonet import ProtoNet
 from ta2n.pipeline.heads.ta2n import TA2N
+from ta2n.pipeline.heads.tarn import TARN
+from ta2n.pipeline.heads.trn import TRN
+from ta2n.pipeline.heads.tsn import TSN
 
 __all__ = ["HEADS", "Embedding", "Head", "build_head"]
 
 HEADS: dict[str, Callable[..., Head]] = {
+    "arn": ARN,
     "protonet": ProtoNet,
     "ta2n": TA2N,
+    "tarn": TARN,
+    "trn++": TRN,
+    "tsn++": TSN,
 }
 
 
