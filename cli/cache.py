@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import numpy as np
 import typer
 
 from ta2n.cli import options
@@ -68,6 +67,8 @@ def verify(cache: Store, dataset: options.Dataset = None, as_json: options.AsJso
 
 
 def _describe(cache: "FeatureCache") -> dict[str, Any]:
+    import numpy as np
+
     from ta2n.cache_schema.layout import State
 
     videos, state = cache.videos, cache.state

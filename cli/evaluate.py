@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class _Contender:
+class Contender:
     """One head to be evaluated: a checkpoint's, or a method as it is before training."""
 
     name: str
@@ -69,15 +69,15 @@ def evaluate(
     chosen = options.protocol(protocol)
     opened = options.open_cache(cache, dataset, split_file)
     first = (
-        _from_checkpoint(checkpoint, opened)
+        from_checkpoint(checkpoint, opened)
         if checkpoint is not None
-        else _from_method(str(method), opened, option, project, seed)
+        else from_method(str(method), opened, option, project, seed)
     )
     contenders = [first]
     if against is not None:
         # A run's folder may be called like a method; what is on disk is meant then.
         path = Path(against)
-        second = _from_checkpoint(path, opened) if path.exists() else _from_method(against, opened, None, None, seed)
+        second = from_checkpoint(path, opened) if path.exists() else from_method(against, opened, None, None, seed)
         contenders.append(second)
     numbers = {
         "way": way or first.trained_with.get("way", 5),
@@ -92,12 +92,17 @@ def evaluate(
         f"{count} episodes of {numbers['queries']} queries a class, seed {seed}"
     )
     results, seconds = zip(
-        *(_measure(one, opened, drawn, count, device=device, memory=memory) for one in contenders), strict=True
+        *(measure(one, opened, drawn, count, device=device, memory=memory) for one in contenders), strict=True
     )
     _report(title, contenders, list(results), list(seconds), numbers | {"split": split, "seed": seed}, as_json)
 
 
-def _from_checkpoint(path: Path, cache: "FeatureCache") -> _Contender:
+def from_checkpoint(path: Path, cache: "FeatureCache") -> Contender:
+    """The head of a checkpoint.
+
+    Raises:
+        InputError: it was trained on other features than the store holds.
+    """
     from ta2n.pipeline.checkpoint import load_checkpoint
 
     stored = load_checkpoint(path)
@@ -112,12 +117,11 @@ def _from_checkpoint(path: Path, cache: "FeatureCache") -> _Contender:
         note(f"note: {path} was trained on {about['dataset']}, and is tested on {cache.manifest.dataset}")
     elif about["split_hash"] != cache.videos.hash():
         note(f"note: {path} was trained with other splits than {cache.path} has now; did it train on a test class?")
-    return _Contender(f"{about['head']['name']} ({path})", stored.build(), about["head"]["frames"], about["settings"])
+    return Contender(f"{about['head']['name']} ({path})", stored.build(), about["head"]["frames"], about["settings"])
 
 
-def _from_method(
-    name: str, cache: "FeatureCache", texts: list[str] | None, project: int | None, seed: int
-) -> _Contender:
+def from_method(name: str, cache: "FeatureCache", texts: list[str] | None, project: int | None, seed: int) -> Contender:
+    """A method as it is before training."""
     from ta2n.pipeline.heads import build_head
 
     frames = options.default_frames(cache)
@@ -125,12 +129,13 @@ def _from_method(
     arguments = options.head_arguments(name, texts, project)
     head = build_head(name, channels=channels, frames=frames, size=size, seed=seed, **arguments)
     untrained = any(parameter.requires_grad for parameter in head.parameters())
-    return _Contender(f"{name} (untrained)" if untrained else name, head, frames, {})
+    return Contender(f"{name} (untrained)" if untrained else name, head, frames, {})
 
 
-def _measure(
-    one: _Contender, cache: "FeatureCache", drawn: Any, count: int, *, device: str, memory: float
+def measure(
+    one: Contender, cache: "FeatureCache", drawn: Any, count: int, *, device: str, memory: float
 ) -> tuple["NDArray[np.float64]", float]:
+    """Accuracy of each episode, and the seconds that all of them took; ``memory`` in GB."""
     from ta2n.pipeline.evaluate import evaluate as run_stage
     from ta2n.pipeline.loader import MapLoader
 
@@ -146,7 +151,7 @@ def _measure(
 
 def _report(
     title: str,
-    contenders: list[_Contender],
+    contenders: list[Contender],
     results: list["NDArray[np.float64]"],
     seconds: list[float],
     numbers: dict[str, Any],

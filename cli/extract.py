@@ -126,10 +126,9 @@ def _rows(dataset: Path, split_file: Path | None, seed: int) -> tuple[str, "Vide
         )
     for line in notes:
         note(f"note: {line}")
-    root = found.root.resolve()
     return found.name, VideoTable.from_rows(
-        [(clip.id, str(clip.path.resolve().relative_to(root)), clip.label, clip.split) for clip in clips],
-        root=str(root),
+        [(clip.id, str(clip.path.relative_to(found.root)), clip.label, clip.split) for clip in clips],
+        root=str(found.root.resolve()),
     )
 
 
