@@ -29,8 +29,8 @@ class TARN(Head):
     what goes into the sigmoid.
 
     Departures: C3D segments are replaced by the frames of the cache, averaged over space. The bias in the attention is
-    left out: added to all shot steps alike, it cancels in the softmax. The published loss is an average over pairs;
-    this adds up the N pairs of a query, which makes its gradients about as large as those of the cross-entropy.
+    left out: added to all shot steps alike, it cancels in the softmax. The binary cross-entropy is added up over the N
+    pairs of a query, which makes its gradients about as large as those of the cross-entropy.
 
     Args:
         channels: C of the feature maps.
