@@ -39,7 +39,7 @@ def table(title: str, columns: list[str], rows: list[list[str]]) -> Table:
     """A plain table; the first column is left-aligned, the others right-aligned."""
     made = Table(title=Text(title), title_justify="left")
     for number, column in enumerate(columns):
-        made.add_column(column, justify="left" if number == 0 else "right")
+        made.add_column(column, justify="left" if number == 0 else "right", no_wrap=number == 0)
     for row in rows:
         made.add_row(*(Text(cell) for cell in row))
     return made

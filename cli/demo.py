@@ -1,5 +1,7 @@
 """``ta2n demo``: the main job end to end, on clips that it renders itself."""
 
+import contextlib
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -19,13 +21,14 @@ if TYPE_CHECKING:
     from ta2n.pipeline.cache import FeatureCache
 
 PROJECT = 64
-WAY, SHOT, QUERIES = 5, 1, 1
+WAY, SHOT = 5, 1
+TRAIN_QUERIES, TEST_QUERIES = 3, 1
 
 
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for clips, features and runs.", metavar="FOLDER")] = Path("demo"),
     episodes: Annotated[int, typer.Option(help="Test episodes.", min=2)] = 2000,
-    epochs: Annotated[int, typer.Option(help="Epochs of 100 training episodes.", min=1)] = 3,
+    epochs: Annotated[int, typer.Option(help="Epochs of 100 training episodes.", min=1)] = 2,
     clips: Annotated[int, typer.Option(help="Clips to render of each of the 20 classes.", min=6)] = 20,
     device: options.Device = "auto",
     seed: options.Seed = 0,
@@ -41,8 +44,10 @@ def demo(
     start = time.monotonic()
     _render(out / "clips", clips, seed)
     _say(f"ta2n extract --dataset {out}/clips --cache {out}/feats --backbone efficientnet-lite0 --no-flip")
-    extract(out / "clips", out / "feats", backbone="efficientnet-lite0", flip=False, device=device)
-    runs = {method: _train(out, method, epochs=epochs, device=device, seed=seed) for method in ("protonet", "ta2n")}
+    # What the commands would print as their results is on the way to this one's.
+    with contextlib.redirect_stdout(sys.stderr):
+        extract(out / "clips", out / "feats", backbone="efficientnet-lite0", flip=False, device=device)
+        runs = {method: _train(out, method, epochs=epochs, device=device, seed=seed) for method in ("protonet", "ta2n")}
     _report(out, runs, episodes, seed, device, as_json)
     note(f"the demo took {duration(time.monotonic() - start)}; clips, features and runs are in {out}")
 
@@ -62,7 +67,8 @@ def _render(folder: Path, clips: int, seed: int) -> None:
 def _train(out: Path, method: str, *, epochs: int, device: str, seed: int) -> Path:
     """Trains a head behind a small projection, so that two cores do it in a minute or two."""
     folder = out / "runs" / method
-    flags = f"--project {PROJECT} --optimizer adam --lr 0.001 --accumulate 4 --episodes 100 --epochs {epochs}"
+    flags = f"--queries {TRAIN_QUERIES} --project {PROJECT} --optimizer adam --lr 0.001 --accumulate 4"
+    flags += f" --episodes 100 --epochs {epochs}"
     _say(f"ta2n train-head --cache {out}/feats --method {method} {flags} --out {folder}")
     train_head(
         cache=out / "feats",
@@ -70,6 +76,7 @@ def _train(out: Path, method: str, *, epochs: int, device: str, seed: int) -> Pa
         out=folder,
         way=WAY,
         shot=SHOT,
+        queries=TRAIN_QUERIES,
         project=PROJECT,
         optimizer="adam",
         lr=1e-3,
@@ -89,15 +96,15 @@ def _report(out: Path, runs: dict[str, Path], episodes: int, seed: int, device: 
 
     cache = FeatureCache.open(out / "feats")
     contenders = {
-        "ProtoNet, nothing trained": from_method("protonet", cache, None, None, seed),
-        "TA2N, nothing trained": from_method("ta2n", cache, None, PROJECT, seed),
-        "ProtoNet on a trained projection": from_checkpoint(runs["protonet"], cache),
+        "ProtoNet, untrained": from_method("protonet", cache, None, None, seed),
+        "TA2N, untrained": from_method("ta2n", cache, None, PROJECT, seed),
+        "ProtoNet, trained projection": from_checkpoint(runs["protonet"], cache),
         "TA2N, trained": from_checkpoint(runs["ta2n"], cache),
     }
     _say(f"ta2n evaluate --cache {out}/feats --checkpoint {runs['ta2n']} --episodes {episodes} --against protonet")
-    drawn = Episodes(cache.labels("test"), way=WAY, shot=SHOT, queries=QUERIES, seed=seed, name="the test split")
+    drawn = Episodes(cache.labels("test"), way=WAY, shot=SHOT, queries=TEST_QUERIES, seed=seed, name="the test split")
     found = {name: _accuracies(one, cache, drawn, episodes, device) for name, one in contenders.items()}
-    base = found["ProtoNet on a trained projection"]
+    base = found["ProtoNet, trained projection"]
     if as_json:
         print_json({name: vars(estimate(values)) for name, values in found.items()})
         return
@@ -110,7 +117,7 @@ def _report(out: Path, runs: dict[str, Path], episodes: int, seed: int, device: 
         for name, values in found.items()
     ]
     title = f"{WAY}-way {SHOT}-shot on 5 classes never trained on, {episodes} episodes (chance is 20 %)"
-    stdout().print(table(title, ["method", "accuracy", "minus trained ProtoNet, same episodes"], rows))
+    stdout().print(table(title, ["method", "accuracy", "against trained ProtoNet"], rows))
 
 
 def _accuracies(one: Contender, cache: "FeatureCache", drawn: Any, episodes: int, device: str) -> "NDArray[np.float64]":

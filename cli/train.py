@@ -34,6 +34,12 @@ def train_head(
     accumulate: Annotated[
         int | None, typer.Option(help="Episodes to an optimiser step. [default: the protocol's]", min=1)
     ] = None,
+    objective: Annotated[
+        str | None,
+        typer.Option(
+            help="episodic, or base: a classifier over the base classes. [default: the method's]", metavar="NAME"
+        ),
+    ] = None,
     optimizer: Annotated[str, typer.Option(help="sgd (the paper's) or adam.", metavar="NAME")] = "sgd",
     lr: Annotated[float | None, typer.Option(help="Learning rate. [default: the protocol's]")] = None,
     dropout: Annotated[
@@ -71,10 +77,12 @@ def train_head(
         head = {"dropout": chosen.dropout if dropout is None else dropout} | head
     elif dropout is not None:
         note(f"note: {method} has no dropout; --dropout is not used")
+    from ta2n.pipeline.objectives import usual_objective
     from ta2n.pipeline.settings import Settings
 
     settings = Settings(
         method=method,
+        objective=objective or usual_objective(method),
         options=head,
         way=way,
         shot=shot,

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ta2n.cache_schema.errors import InputError
+from ta2n.pipeline.objectives import OBJECTIVES
 
 OPTIMIZERS = ("sgd", "adam")
 
@@ -14,6 +15,8 @@ class Settings:
 
     Attributes:
         method: name of the head.
+        objective: ``episodic`` (the head's loss on episodes) or ``base`` (a cosine classifier over the base classes,
+            on batches of as many clips as an episode has).
         options: further arguments of :func:`build_head`.
         way: N.
         shot: K.
@@ -30,6 +33,7 @@ class Settings:
     """
 
     method: str
+    objective: str = "episodic"
     options: dict[str, Any] = field(default_factory=dict)
     way: int = 5
     shot: int = 1
@@ -52,6 +56,8 @@ class Settings:
             raise InputError(f"val_episodes is {self.val_episodes}, expected 0 (no selection) or more")
         if self.optimizer not in OPTIMIZERS:
             raise InputError(f"optimizer {self.optimizer!r} is not known; choose {' or '.join(OPTIMIZERS)}")
+        if self.objective not in OBJECTIVES:
+            raise InputError(f"objective {self.objective!r} is not known; choose {' or '.join(OBJECTIVES)}")
         if not self.learning_rate > 0:
             raise InputError(f"learning rate is {self.learning_rate}, expected a positive number")
 

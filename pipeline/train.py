@@ -12,22 +12,23 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 
 import ta2n
 from ta2n.cache_schema.errors import InputError
 from ta2n.pipeline.cache import FeatureCache
 from ta2n.pipeline.checkpoint import BEST, LAST, Checkpoint, load_checkpoint, save_checkpoint
-from ta2n.pipeline.episodes import Episode, Episodes
+from ta2n.pipeline.episodes import Episodes
 from ta2n.pipeline.evaluate import accuracy, evaluate
-from ta2n.pipeline.heads import build_head
+from ta2n.pipeline.heads import ClipEmbedder, build_head
 from ta2n.pipeline.loader import MapLoader
 from ta2n.pipeline.metrics import estimate
+from ta2n.pipeline.objectives import BaseClassifier
 from ta2n.pipeline.settings import Progress, Settings
 
 _SAVE_SECONDS = 60.0
@@ -45,6 +46,8 @@ class Result:
 
 
 OnProgress = Callable[[Progress], None]
+# A loss, (B, classes) distances whose smallest is the answer, and the right answers.
+_Learned = tuple[Tensor, Tensor, NDArray[np.int64]]
 
 
 def train_head(
@@ -115,9 +118,15 @@ class _Run:
             "manifest_hash": cache.manifest.hash(),
             "split_hash": cache.videos.hash(),
         }
-        self.head = build_head(**self.about["head"]).to(device)
-        trained = [parameter for parameter in self.head.parameters() if parameter.requires_grad]
-        self.optimizer = _optimizer(settings, trained) if trained else None
+        self.head = build_head(**self.about["head"])
+        self.trained = nn.ModuleDict({"head": self.head})
+        if settings.objective == "base":
+            with seeded(settings.seed, 0, device=device):
+                self.trained["classifier"] = BaseClassifier(self.head, cache.labels("train"))
+        self.trained.to(device)
+        # A classifier alone has nothing to teach a head without parameters.
+        learns = any(parameter.requires_grad for parameter in self.head.parameters())
+        self.optimizer = _optimizer(settings, list(self.trained.parameters())) if learns else None
 
     @property
     def stopped_early(self) -> bool:
@@ -134,10 +143,10 @@ class _Run:
         """Trains to the end of the current epoch, yielding after every episode."""
         per_epoch, accumulate = self.settings.episodes_per_epoch, self.settings.accumulate
         saved = time.monotonic()
-        self.head.train()
+        self.trained.train()
         while True:
             number, within = self.progress.episode, self.progress.episode % per_epoch
-            self._learn(self.episodes[number], number, within)
+            self._learn(number, within)
             self.progress.episode += 1
             last = within + 1 == per_epoch
             # An epoch's last step may be of fewer episodes: an epoch stands alone, whatever its length.
@@ -173,24 +182,37 @@ class _Run:
         progress.loss = progress.accuracy = 0.0
         self._save_last()
 
-    def _learn(self, episode: Episode, number: int, within: int) -> None:
-        """Adds the gradients of one episode."""
+    def _learn(self, number: int, within: int) -> None:
+        """Adds the gradients of one episode, or of a batch of as many clips where a classifier is trained."""
         generator = np.random.default_rng([self.settings.seed, number, 1])
-        support = self.loader.train(episode.support, generator)
-        query = self.loader.train(episode.query, generator)
-        labels = torch.from_numpy(episode.query_labels).to(self.device)
-        with seeded(self.settings.seed, number, device=self.device):
-            distances = self.head(support, query, shot=self.settings.shot)
-        loss = cross_entropy(-distances.float(), labels, reduction="sum")
+        learn = self._learn_batch if "classifier" in self.trained else self._learn_episode
+        loss, distances, labels = learn(number, generator)
         if not torch.isfinite(loss):
             raise InputError(f"training diverged: the loss of episode {number} is {loss.item()}; lower --lr")
         loss.backward()  # type: ignore[no-untyped-call]
         self.progress.loss += (loss.item() / len(labels) - self.progress.loss) / (within + 1)
-        correct = accuracy(distances.detach(), episode.query_labels)
-        self.progress.accuracy += (correct - self.progress.accuracy) / (within + 1)
+        self.progress.accuracy += (accuracy(distances.detach(), labels) - self.progress.accuracy) / (within + 1)
+
+    def _learn_episode(self, number: int, generator: np.random.Generator) -> _Learned:
+        episode = self.episodes[number]
+        support = self.loader.train(episode.support, generator)
+        query = self.loader.train(episode.query, generator)
+        with seeded(self.settings.seed, number, device=self.device):
+            distances = self.head(support, query, shot=self.settings.shot)
+        loss = self.head.loss(distances, torch.from_numpy(episode.query_labels).to(self.device))
+        return loss, distances, episode.query_labels
+
+    def _learn_batch(self, number: int, generator: np.random.Generator) -> _Learned:
+        classifier, head = cast(BaseClassifier, self.trained["classifier"]), cast(ClipEmbedder, self.head)
+        rows = classifier.draw(self.settings.way * (self.settings.shot + self.settings.queries), generator)
+        maps = self.loader.train(rows, generator)
+        with seeded(self.settings.seed, number, device=self.device):
+            logits = classifier(head.embed_clip(maps))
+        labels = classifier.labels(rows)
+        return classifier.loss(logits, torch.from_numpy(labels).to(self.device)), -logits, labels
 
     def _step(self) -> None:
-        for parameter in self.head.parameters():
+        for parameter in self.trained.parameters():
             if parameter.grad is not None:
                 parameter.grad /= self.settings.accumulate
         if self.optimizer:
@@ -218,14 +240,14 @@ class _Run:
         return {**self.about, "versions": versions, "progress": dataclasses.asdict(self.progress)}
 
     def _save_last(self) -> None:
-        tensors = {f"head.{name}": tensor for name, tensor in self.head.state_dict().items()}
+        tensors = dict(self.trained.state_dict())
         if self.optimizer:
             for number, state in self.optimizer.state_dict()["state"].items():
                 tensors |= {f"optimizer.{number}.{name}": torch.as_tensor(value) for name, value in state.items()}
         save_checkpoint(self.folder / LAST, Checkpoint(tensors, self._about()))
 
     def _restore(self, tensors: dict[str, Tensor]) -> None:
-        self.head.load_state_dict({n.removeprefix("head."): t for n, t in tensors.items() if n.startswith("head.")})
+        self.trained.load_state_dict({name: t for name, t in tensors.items() if not name.startswith("optimizer.")})
         if not self.optimizer:
             return
         state: dict[int, dict[str, Tensor]] = {}

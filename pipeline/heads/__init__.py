@@ -20,7 +20,7 @@ import torch
 
 from ta2n.cache_schema.errors import InputError
 from ta2n.pipeline.heads.arn import ARN
-from ta2n.pipeline.heads.interface import Embedding, Head
+from ta2n.pipeline.heads.interface import ClipEmbedder, Embedding, Head
 from ta2n.pipeline.heads.project import Projected
 from ta2n.pipeline.heads.protonet import ProtoNet
 from ta2n.pipeline.heads.ta2n import TA2N
@@ -28,7 +28,7 @@ from ta2n.pipeline.heads.tarn import TARN
 from ta2n.pipeline.heads.trn import TRN
 from ta2n.pipeline.heads.tsn import TSN
 
-__all__ = ["HEADS", "Embedding", "Head", "build_head"]
+__all__ = ["HEADS", "ClipEmbedder", "Embedding", "Head", "build_head"]
 
 HEADS: dict[str, Callable[..., Head]] = {
     "arn": ARN,

@@ -3,7 +3,7 @@
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from ta2n.pipeline.heads.interface import Embedding, Head, parameter_dtype
+from ta2n.pipeline.heads.interface import ClipEmbedder, Embedding, Head, parameter_dtype
 
 
 class Projected(Head):
@@ -32,6 +32,25 @@ class Projected(Head):
     def embed(self, maps: Tensor, *, shot: int | None = None) -> Embedding:
         """Project, then embed: see :meth:`Head.embed`."""
         return self.head.embed(self.project(maps), shot=shot)
+
+    @property
+    def clip_channels(self) -> int:
+        """D of the head's :meth:`embed_clip`; there only where the head has one."""
+        return int(self._embedder().clip_channels)
+
+    def embed_clip(self, maps: Tensor) -> Tensor:
+        """Project, then describe each clip by one vector: see :class:`ClipEmbedder`."""
+        return self._embedder().embed_clip(self.project(maps))
+
+    def _embedder(self) -> ClipEmbedder:
+        if not isinstance(self.head, ClipEmbedder):
+            # What hasattr asks for: a projected head has these only where its head has them.
+            raise AttributeError(f"{type(self.head).__name__} has no vector of a single clip")  # noqa: TRY004
+        return self.head
+
+    def loss(self, distances: Tensor, labels: Tensor) -> Tensor:
+        """The head's own: see :meth:`Head.loss`."""
+        return self.head.loss(distances, labels)
 
     def compare(self, support: Embedding, query: Embedding, shot: int = 1) -> Tensor:
         """See :meth:`Head.compare`."""
