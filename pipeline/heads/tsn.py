@@ -29,6 +29,8 @@ class TSN(Head):
     """
 
     clip_channels = WIDTH
+    objective = "base"
+    """What the "++" recipe trains it as, unless a run says otherwise: a classifier over the base classes."""
 
     def __init__(self, channels: int, *, frames: int, size: int, dropout: float = 0.5) -> None:
         super().__init__()
