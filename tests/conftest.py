@@ -1,4 +1,8 @@
-"""One thread for the small tensors of tests: more of them cost time where cores are shared."""
+"""One thread for the small tensors of tests, and no spinning: more of either costs time where cores are shared."""
+
+import os
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import torch
 
