@@ -85,6 +85,18 @@ def protocol(name: str) -> "Protocol":
     return PROTOCOLS[name]
 
 
+def whole(text: str, flag: str) -> int:
+    """A whole number from a list on the line.
+
+    Raises:
+        InputError: the text is none.
+    """
+    try:
+        return int(text)
+    except ValueError as error:
+        raise InputError(f"{flag} has {text.strip()!r}, expected whole numbers separated by commas") from error
+
+
 def default_frames(cache: "FeatureCache") -> int:
     """T of a head on a store: the field's 8, or as many as are there."""
     return min(8, cache.map_shape[1])
