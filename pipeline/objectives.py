@@ -8,7 +8,7 @@ from torch.nn.functional import cross_entropy, normalize
 
 from ta2n.cache_schema.errors import InputError
 from ta2n.pipeline.episodes import Labels
-from ta2n.pipeline.heads import HEADS, ClipEmbedder, Head
+from ta2n.pipeline.heads import HEADS, Head
 
 OBJECTIVES = ("episodic", "base")
 _FIRST_SCALE = 10.0
@@ -27,7 +27,7 @@ class BaseClassifier(nn.Module):
     read it; the scale and its start, 10, are ours.
 
     Args:
-        head: the head, which must be a :class:`ClipEmbedder`.
+        head: the head, which must be a :class:`~ta2n.pipeline.heads.ClipEmbedder`.
         labels: class of each row of the cache, negative where it is not for training.
 
     Raises:
@@ -36,7 +36,9 @@ class BaseClassifier(nn.Module):
 
     def __init__(self, head: Head, labels: Labels) -> None:
         super().__init__()
-        if not isinstance(head, ClipEmbedder):
+        # Not isinstance: from Python 3.12 on it would take a projected head for one whatever it projects for.
+        channels = getattr(head, "clip_channels", None)
+        if channels is None:
             raise InputError(
                 f"{type(head).__name__} compares clips and has no vector of a single one, so it cannot be trained as a "
                 "classifier; use --objective episodic"
@@ -47,7 +49,7 @@ class BaseClassifier(nn.Module):
         if len(classes) < 2:
             raise InputError(f"the train split has {len(classes)} classes; a classifier needs at least 2")
         self._number = dict(zip(self.rows.tolist(), numbers.tolist(), strict=True))
-        self.weight = nn.Parameter(torch.randn(len(classes), head.clip_channels))
+        self.weight = nn.Parameter(torch.randn(len(classes), channels))
         self.scale = nn.Parameter(torch.tensor(_FIRST_SCALE))
 
     def draw(self, count: int, generator: np.random.Generator) -> NDArray[np.int64]:

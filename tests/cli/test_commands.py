@@ -289,3 +289,34 @@ def test_the_main_job_on_real_clips(tmp_path: Path) -> None:
     assert tested.returncode == 0, tested.stderr
     accuracy = json.loads(tested.stdout)["results"][0]["accuracy"]
     assert 0.2 < accuracy < 1
+
+
+def test_the_table_of_every_store(feats: Path, tmp_path: Path) -> None:
+    arguments: list[str | Path] = [
+        "table",
+        "--cache",
+        feats,
+        "--out",
+        tmp_path,
+        "--methods",
+        "tsn++,protonet",
+        "--shots",
+        "1,3",
+    ]
+    arguments += ["--way", "3", "--queries", "2", "--epochs", "1", "--episodes", "4", "--test-episodes", "20"]
+    made = run(*arguments)
+    assert made.exit_code == 0, made.output
+    assert "toy: 3-way, 20 test episodes, heads on frozen features" in made.stdout
+    values = json.loads(run(*arguments, "--json").stdout)["toy"]
+    assert [(row["method"], row["shot"]) for row in values] == [
+        ("protonet", 1), ("tsn++", 1), ("protonet", 3), ("tsn++", 3),
+    ]  # fmt: skip
+    assert values[0]["against_protonet"] is None
+    assert values[1]["against_protonet"] is not None
+
+
+def test_a_table_of_nothing_says_what_to_do(tmp_path: Path) -> None:
+    made = run("table", "--cache", tmp_path)
+    assert made.exit_code == 2
+    assert "there is no table to make; first `ta2n extract" in made.stderr
+    assert run("table", "--cache", tmp_path, "--shots", "one").exit_code == 2
