@@ -121,4 +121,4 @@ def _report(out: Path, runs: dict[str, Path], episodes: int, seed: int, device: 
 
 
 def _accuracies(one: Contender, cache: "FeatureCache", drawn: Any, episodes: int, device: str) -> "NDArray[np.float64]":
-    return measure(one, cache, drawn, episodes, device=device, memory=4.0)[0]
+    return measure(one, cache, drawn, episodes, device=device)[0]

@@ -53,7 +53,10 @@ def evaluate(
     option: options.HeadOptions = None,
     protocol: options.ProtocolName = "ta2n-paper",
     split_file: options.SplitFile = None,
-    memory: Annotated[float, typer.Option(help="GB for what is computed once per video.", min=0)] = 4.0,
+    memory: Annotated[
+        float | None,
+        typer.Option(help="GB for what is computed once per video. [default: half of this machine's]", min=0),
+    ] = None,
     device: options.Device = "auto",
     seed: Annotated[int, typer.Option(help="Seed of the episodes, and of an untrained method.", min=0)] = 0,
     as_json: options.AsJson = False,
@@ -133,7 +136,7 @@ def from_method(name: str, cache: "FeatureCache", texts: list[str] | None, proje
 
 
 def measure(
-    one: Contender, cache: "FeatureCache", drawn: Any, count: int, *, device: str, memory: float
+    one: Contender, cache: "FeatureCache", drawn: Any, count: int, *, device: str, memory: float | None = None
 ) -> tuple["NDArray[np.float64]", float]:
     """Accuracy of each episode, and the seconds that all of them took; ``memory`` in GB."""
     from ta2n.pipeline.evaluate import evaluate as run_stage
@@ -144,7 +147,12 @@ def measure(
     start = time.monotonic()
     with progress(f"evaluating {one.name}", count, "episodes") as bar:
         accuracies = run_stage(
-            one.head.to(where), loader, drawn, count, memory_bytes=int(memory * 1e9), on_episodes=bar
+            one.head.to(where),
+            loader,
+            drawn,
+            count,
+            memory_bytes=None if memory is None else int(memory * 1e9),
+            on_episodes=bar,
         )
     return accuracies, time.monotonic() - start
 

@@ -28,7 +28,7 @@ SplitFile = Annotated[
         metavar="FILE",
     ),
 ]
-Method = Annotated[str, typer.Option("--method", help="Name of the head: ta2n or protonet.", metavar="NAME")]
+Method = Annotated[str, typer.Option("--method", help="Name of the head: ta2n, protonet, ...", metavar="NAME")]
 ProtocolName = Annotated[str, typer.Option("--protocol", help="Named settings; flags override them.", metavar="NAME")]
 Project = Annotated[
     int | None,

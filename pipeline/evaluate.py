@@ -1,6 +1,7 @@
 """Accuracy of a head over many episodes, with the work of one video done once."""
 
 import itertools
+import os
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -13,7 +14,6 @@ from ta2n.pipeline.episodes import Episode, Episodes
 from ta2n.pipeline.heads import Embedding, Head
 from ta2n.pipeline.loader import MapLoader
 
-DEFAULT_MEMORY_BYTES = 4 << 30
 _EMBED_BATCH = 16
 _COMPARE_BATCH = 64
 
@@ -27,7 +27,7 @@ def evaluate(
     episodes: Episodes,
     count: int,
     *,
-    memory_bytes: int = DEFAULT_MEMORY_BYTES,
+    memory_bytes: int | None = None,
     on_episodes: OnEpisodes | None = None,
 ) -> NDArray[np.float64]:
     """Evaluates a head on episodes 0 to ``count - 1``.
@@ -41,7 +41,8 @@ def evaluate(
         loader: reads its maps.
         episodes: the sequence to draw from.
         count: how many.
-        memory_bytes: for the per-video results; beyond it they are computed again for every episode.
+        memory_bytes: for the per-video results; beyond it they are computed again for every episode, which is slow.
+            None is half of this machine's memory.
         on_episodes: called with the number of episodes finished so far (an equivalent share of the pairs).
 
     Returns:
@@ -57,7 +58,8 @@ def evaluate(
     try:
         drawn = list(episodes.take(count))
         rows = np.unique(np.concatenate([np.concatenate([one.support, one.query]) for one in drawn]))
-        embeddings = _embed_all(head, loader, rows, episodes.shot, memory_bytes)
+        limit = half_of_memory() if memory_bytes is None else memory_bytes
+        embeddings = _embed_all(head, loader, rows, episodes.shot, limit)
         if embeddings is None:
             return _one_by_one(head, loader, drawn, episodes.shot, on_episodes)
         drawn = [_renumber(one, rows) for one in drawn]
@@ -66,6 +68,14 @@ def evaluate(
         return _from_embeddings(head, embeddings, drawn, episodes.shot, on_episodes)
     finally:
         head.train(was_training)
+
+
+def half_of_memory() -> int:
+    """Half of this machine's memory in bytes; 4 GiB where the system does not say."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+    except (AttributeError, OSError, ValueError):
+        return 4 << 30
 
 
 def _embed_all(

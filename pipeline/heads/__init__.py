@@ -15,6 +15,7 @@ test file subclass ``HeadBehaviour`` of ``tests/support/head_behaviour.py``, whi
 
 import inspect
 from collections.abc import Callable
+from functools import partial
 
 import torch
 
@@ -34,6 +35,11 @@ HEADS: dict[str, Callable[..., Head]] = {
     "arn": ARN,
     "protonet": ProtoNet,
     "ta2n": TA2N,
+    # TA2N's ablations: its parts alone and together, as in the paper's table.
+    "ttm": partial(TA2N, tc=False, sc=False),
+    "tc": partial(TA2N, ttm=False, sc=False),
+    "sc": partial(TA2N, ttm=False, tc=False),
+    "ttm+tc": partial(TA2N, sc=False),
     "tarn": TARN,
     "trn++": TRN,
     "tsn++": TSN,

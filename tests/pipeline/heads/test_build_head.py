@@ -39,3 +39,22 @@ def test_a_projection_that_loses_nothing_keeps_cosines() -> None:
 def test_a_projection_to_fewer_channels_starts_orthonormal() -> None:
     weight = build_head("protonet", channels=6, frames=3, size=2, project=4).get_parameter("projection.weight")
     torch.testing.assert_close(weight @ weight.T, torch.eye(4))
+
+
+@pytest.mark.parametrize(
+    ("name", "switches"),
+    [
+        ("ttm", (True, False, False)),
+        ("tc", (False, True, False)),
+        ("sc", (False, False, True)),
+        ("ttm+tc", (True, True, False)),
+    ],
+)
+def test_the_ablations_are_ta2n_with_parts_switched_off(name: str, switches: tuple[bool, bool, bool]) -> None:
+    ttm, tc, sc = switches
+    ablation = build_head(name, channels=4, frames=4, size=7, seed=3).eval()
+    switched = build_head("ta2n", channels=4, frames=4, size=7, seed=3, ttm=ttm, tc=tc, sc=sc).eval()
+    generator = torch.Generator().manual_seed(0)
+    support, query = (torch.rand(3, 4, 4, 7, 7, generator=generator) for _ in range(2))
+    assert torch.equal(ablation(support, query), switched(support, query))
+    assert ablation.state_dict().keys() == switched.state_dict().keys()
