@@ -22,6 +22,7 @@ import torch
 from ta2n.cache_schema.errors import InputError
 from ta2n.pipeline.heads.arn import ARN
 from ta2n.pipeline.heads.interface import ClipEmbedder, Embedding, Head
+from ta2n.pipeline.heads.otam import OTAM
 from ta2n.pipeline.heads.project import Projected
 from ta2n.pipeline.heads.protonet import ProtoNet
 from ta2n.pipeline.heads.ta2n import TA2N
@@ -33,6 +34,7 @@ __all__ = ["HEADS", "ClipEmbedder", "Embedding", "Head", "build_head"]
 
 HEADS: dict[str, Callable[..., Head]] = {
     "arn": ARN,
+    "otam": OTAM,
     "protonet": ProtoNet,
     "ta2n": TA2N,
     # TA2N's ablations: its parts alone and together, as in the paper's table.

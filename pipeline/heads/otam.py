@@ -1,0 +1,104 @@
+"""OTAM: the cheapest ordered alignment of two clips' frames.
+
+Cao, Ji, Cao, Chang and Niebles, "Few-Shot Video Classification via Temporal Alignment", CVPR 2020, section 3.3.
+"""
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor
+
+from ta2n.cache_schema.errors import InputError
+from ta2n.pipeline.heads.interface import Embedding, Head, check_maps, split_shots
+
+SHOTS = ("distances", "frames")
+
+
+class OTAM(Head):
+    """Ordered temporal alignment of spatial means, by a smooth dynamic programme over 1 − cosine of frames.
+
+    Departures: the paper trains the backbone through the alignment; on cached maps the head has nothing to train
+    unless it stands behind a projection. Maps are averaged over space before frames are compared.
+
+    Args:
+        channels: C of the feature maps.
+        frames: T of the feature maps.
+        size: H = W of the feature maps.
+        smoothing: λ of the smooth minimum, above 0; the hard minimum is its limit at 0.
+        both_directions: whether support is also aligned to query, and both distances are added, as published.
+        shots: "distances" averages the K alignment distances of a class, as published; "frames" aligns the query once,
+            with the class's frame-by-frame mean.
+
+    Raises:
+        InputError: an option is out of its range.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        *,
+        frames: int,
+        size: int,
+        smoothing: float = 0.1,
+        both_directions: bool = True,
+        shots: str = "distances",
+    ) -> None:
+        super().__init__()
+        if not smoothing > 0:
+            raise InputError(f"smoothing={smoothing} is not above 0; the published value is 0.1")
+        if shots not in SHOTS:
+            raise InputError(f"shots={shots!r} is not known to otam; choose {' or '.join(map(repr, SHOTS))}")
+        self.channels, self.frames, self.size = channels, frames, size
+        self.smoothing, self.both_directions, self.shots = smoothing, both_directions, shots
+
+    def embed(self, maps: Tensor, *, shot: int | None = None) -> Embedding:
+        """Maps (B, C, T, H, W) -> ``frames`` (B, T, C), the spatial means; the number of shots makes no difference."""
+        check_maps(maps, self.channels, self.frames, self.size)
+        dtype = torch.promote_types(maps.dtype, torch.float32)
+        return {"frames": maps.mean((3, 4), dtype=dtype).transpose(1, 2)}
+
+    def compare(self, support: Embedding, query: Embedding, shot: int = 1) -> Tensor:
+        """Distances (Q, N): the smooth cost of the best alignment."""
+        shots, queries = support["frames"], query["frames"]
+        way = split_shots(len(shots), shot)
+        if self.shots == "frames":
+            shots, shot = torch.unflatten(shots, 0, (way, shot)).mean(1), 1
+        cosines = torch.einsum("qtc,nsc->qnts", F.normalize(queries, dim=2), F.normalize(shots, dim=2))
+        distances = self.align(1 - cosines)
+        return torch.unflatten(distances, 1, (way, shot)).mean(2)
+
+    def align(self, frame_distances: Tensor) -> Tensor:
+        """Alignment distances (...) from distances between frames (..., T of query, T of support)."""
+        aligned = cumulative_distance(frame_distances, self.smoothing)
+        if self.both_directions:
+            aligned = aligned + cumulative_distance(frame_distances.transpose(-1, -2), self.smoothing)
+        return aligned
+
+
+def cumulative_distance(frame_distances: Tensor, smoothing: float) -> Tensor:
+    """Smooth cost of the cheapest ordered path through distances between frames (equation 9 of the paper).
+
+    Columns of zeros stand before the first and after the last: a path enters and leaves the columns' clip at any row.
+    The columns in between are entered from the left or from the row above and left of them; the first real column and
+    the last column of zeros also from above, which is how a path waits outside the clip.
+
+    Args:
+        frame_distances: (..., L, M); every pair of clips is computed at once.
+        smoothing: λ; the minimum of x is −λ·log Σ exp(−x/λ).
+
+    Returns:
+        (...) the cost in the last row and column.
+    """
+    steps = F.pad(frame_distances, (1, 1)).unbind(-2)
+    last = frame_distances.shape[-1] + 1
+    row = list(steps[0].cumsum(-1).unbind(-1))
+    for step in steps[1:]:
+        here = step.unbind(-1)
+        new = [row[0] + here[0]]
+        for column in range(1, last + 1):
+            before = [row[column - 1], new[column - 1]]
+            if column in (1, last):
+                before.append(row[column])
+            smallest = -smoothing * torch.logsumexp(-torch.stack(before) / smoothing, 0)
+            new.append(here[column] + smallest)
+        row = new
+    return row[last]
