@@ -175,7 +175,9 @@ def _print(summary: "Summary") -> None:
     rate = f", {summary.done / summary.seconds:.2f} clips/s" if summary.done else ""
     console.print(
         f"{summary.done} clips done, {summary.before} done before, {len(summary.failed)} failed"
-        f"{rate}; {size(summary.bytes)} in {summary.store}; {duration(summary.seconds)}"
+        f"{rate}; {size(summary.bytes)} in {summary.store}; {duration(summary.seconds)}",
+        soft_wrap=True,
+        markup=False,
     )
     if summary.short:
         console.print(f"{summary.short} clips have fewer frames than asked for: frames were repeated")

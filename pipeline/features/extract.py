@@ -200,6 +200,8 @@ def _fill(
                 own = np.stack(list(itertools.islice(maps, plan.views * plan.frames)))
                 clip = _put(shard, row, clip, own.reshape(plan.views, plan.frames, *own.shape[1:]))
             if isinstance(clip, FailedClip):
+                # The row says which file; a long path would leave no room for the reason.
+                clip = FailedClip(clip.clip_id, clip.reason.removeprefix(f"{_path(plan, row)}: "))
                 shard.fail(row, clip.reason)
             yield clip
 
@@ -244,13 +246,17 @@ def _job(plan: Plan, row: int) -> DecodeJob:
     videos = plan.videos
     return DecodeJob(
         clip_id=str(videos.id[row]),
-        path=Path(videos.root) / str(videos.path[row]),
+        path=_path(plan, row),
         rule=plan.rule,
         frames=plan.frames,
         views=plan.views,
         seed=plan.seed,
         size=plan.preprocessing.resize,
     )
+
+
+def _path(plan: Plan, row: int) -> Path:
+    return Path(plan.videos.root) / str(plan.videos.path[row])
 
 
 def _count(summary: Summary, clip: DecodedClip | FailedClip, frames: int) -> None:

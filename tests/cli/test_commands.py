@@ -125,6 +125,7 @@ def test_nothing_usable_is_exit_code_1(tmp_path: Path) -> None:
     done = run("extract", "--dataset", tmp_path / "clips", "--cache", tmp_path, *EXTRACT)
     assert done.exit_code == 1
     assert "a.mp4" in done.stdout
+    assert str(tmp_path) not in done.stdout.split("clips done")[0]
     assert "no clip could be used" in done.stderr
 
 
