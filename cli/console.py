@@ -13,11 +13,13 @@ from rich.table import Table
 from rich.text import Text
 
 _LINE_SECONDS = 10.0
+_FILE_WIDTH = 200
 
 
 def stdout() -> Console:
-    """Where results go."""
-    return Console(file=sys.stdout, highlight=False, soft_wrap=not sys.stdout.isatty())
+    """Where results go; a file or a pipe gets whole lines, however long."""
+    terminal = sys.stdout.isatty()
+    return Console(file=sys.stdout, highlight=False, soft_wrap=not terminal, width=None if terminal else _FILE_WIDTH)
 
 
 def stderr() -> Console:

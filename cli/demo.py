@@ -75,7 +75,7 @@ def _train(out: Path, method: str, *, epochs: int, device: str, seed: int) -> Pa
         method=method,
         out=folder,
         way=WAY,
-        shot=SHOT,
+        shot=str(SHOT),
         queries=TRAIN_QUERIES,
         project=PROJECT,
         optimizer="adam",

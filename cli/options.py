@@ -20,6 +20,7 @@ Cache = Annotated[Path, typer.Option("--cache", help="A feature store, or the fo
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.", metavar="NAME")]
 Seed = Annotated[int, typer.Option("--seed", help="Seed of everything random.", min=0)]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
+AsCsv = Annotated[bool, typer.Option("--csv", help="Print the table as CSV on stdout.")]
 SplitFile = Annotated[
     Path | None,
     typer.Option(

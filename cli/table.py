@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ta2n.cache_schema.errors import MissingError
-from ta2n.cli import options
-from ta2n.cli.console import note, print_json, stdout, table
+from ta2n.cli import comparison, options
+from ta2n.cli.console import note
 
 if TYPE_CHECKING:
     from ta2n.pipeline.cache import FeatureCache
@@ -38,6 +38,7 @@ def make_table(
     seed: options.Seed = 0,
     dry_run: Annotated[bool, typer.Option(help="Show what would be run, and stop.")] = False,
     as_json: options.AsJson = False,
+    as_csv: options.AsCsv = False,
 ) -> None:
     """Train and test every method on every store of a folder, on the same episodes; run again to continue.
 
@@ -45,12 +46,9 @@ def make_table(
     """
     stores = _stores(cache)
     from ta2n.pipeline.cache import FeatureCache
-    from ta2n.pipeline.heads import HEADS
 
     chosen = options.protocol(protocol)
-    names = list(HEADS) if methods == "all" else [name.strip() for name in methods.split(",")]
-    # ProtoNet first: the others are set against it.
-    names.sort(key=lambda name: name != "protonet")
+    names = comparison.method_names(methods)
     common: dict[str, Any] = {
         "way": way,
         "queries": queries or chosen.train_queries,
@@ -61,7 +59,7 @@ def make_table(
         "learning_rate": lr or chosen.learning_rate,
         "seed": seed,
     }
-    wanted = [options.whole(text, "--shots") for text in shots.split(",")]
+    wanted = comparison.shot_numbers(shots)
     values: dict[str, list[Row]] = {}
     for store in stores:
         opened = FeatureCache.open(store)
@@ -69,14 +67,13 @@ def make_table(
         if dry_run:
             note("\n".join(f"{store}: {run.method}, {run.shot} shots, at most {run.epochs} epochs" for run in runs))
             continue
-        values[opened.manifest.dataset] = _compare(
-            opened, runs, out, count=test_episodes or chosen.test_episodes, queries=chosen.test_queries, device=device
+        count = test_episodes or chosen.test_episodes
+        folder = out / opened.manifest.dataset
+        values[opened.manifest.dataset] = comparison.run(
+            opened, runs, folder, episodes=count, queries=chosen.test_queries, device=device
         )
-    if as_json:
-        print_json({dataset: [_as_dict(row) for row in rows] for dataset, rows in values.items()})
-        return
-    for dataset, rows in values.items():
-        stdout().print(_as_table(dataset, rows, way))
+    if not dry_run:
+        comparison.report(values, way, as_json=as_json, as_csv=as_csv)
 
 
 def _stores(cache: Path) -> list[Path]:
@@ -103,54 +100,3 @@ def _settings(cache: "FeatureCache", method: str, shot: int, project: int | None
         frames=options.default_frames(cache),
         **common,
     )
-
-
-def _compare(
-    cache: "FeatureCache", runs: list["Settings"], out: Path, *, count: int, queries: int, device: str
-) -> list["Row"]:
-    from ta2n.pipeline.compare import compare
-
-    return compare(
-        cache,
-        runs,
-        out / cache.manifest.dataset,
-        episodes=count,
-        queries=queries,
-        seed=runs[0].seed,
-        device=options.torch_device(device),
-        on_run=lambda run: note(f"{cache.manifest.dataset}: {run.method}, {run.shot} shots"),
-    )
-
-
-def _as_table(dataset: str, rows: list["Row"], way: int) -> Any:
-    count = rows[0].accuracy.episodes
-    return table(
-        f"{dataset}: {way}-way, {count} test episodes, heads on frozen features",
-        ["method", "shots", "accuracy", "against protonet", "parameters", "best epoch"],
-        [
-            [
-                row.method,
-                str(row.shot),
-                row.accuracy.percent(),
-                row.difference.percent(signed=True) if row.difference else "",
-                f"{row.parameters:,}",
-                str(row.best_epoch),
-            ]
-            for row in rows
-        ],
-    )
-
-
-def _as_dict(row: "Row") -> dict[str, Any]:
-    difference = row.difference
-    return {
-        "method": row.method,
-        "shot": row.shot,
-        "accuracy": row.accuracy.mean,
-        "interval": row.accuracy.interval,
-        "episodes": row.accuracy.episodes,
-        "against_protonet": difference.mean if difference else None,
-        "against_protonet_interval": difference.interval if difference else None,
-        "parameters": row.parameters,
-        "best_epoch": row.best_epoch,
-    }

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ta2n.cli import options
+from ta2n.cache_schema.errors import InputError
+from ta2n.cli import comparison, options
 from ta2n.cli.console import note, print_json, progress, stdout
 
 if TYPE_CHECKING:
@@ -17,13 +18,25 @@ if TYPE_CHECKING:
 
 def train_head(
     cache: options.Cache = Path("feats"),
-    method: options.Method = "ta2n",
+    method: Annotated[
+        str,
+        typer.Option(
+            help="Name of the head: ta2n, protonet, ...; or several, separated by commas; or all.", metavar="NAMES"
+        ),
+    ] = "ta2n",
     out: Annotated[
         Path | None, typer.Option(help="Folder of the run; made from its settings where not given.", metavar="FOLDER")
     ] = None,
     dataset: options.Dataset = None,
     way: Annotated[int, typer.Option(help="Classes N in an episode.", min=2)] = 5,
-    shot: Annotated[int, typer.Option(help="Support clips K of a class.", min=1)] = 1,
+    shot: Annotated[
+        str | None,
+        typer.Option(
+            help="Support clips K of a class; or several numbers, separated by commas. [default: 1; 1,5 for several "
+            "methods]",
+            metavar="NUMBERS",
+        ),
+    ] = None,
     queries: Annotated[
         int | None, typer.Option(help="Query clips of a class. [default: the protocol's]", min=1)
     ] = None,
@@ -57,52 +70,81 @@ def train_head(
     patience: Annotated[
         int, typer.Option(help="Stop after this many epochs without a better val accuracy.", min=1)
     ] = 10,
+    test_episodes: Annotated[
+        int | None, typer.Option(help="Test episodes of several methods. [default: the protocol's]", min=2)
+    ] = None,
     protocol: options.ProtocolName = "ta2n-paper",
     split_file: options.SplitFile = None,
     device: options.Device = "auto",
     seed: options.Seed = 0,
     dry_run: Annotated[bool, typer.Option(help="Show the settings, and stop.")] = False,
     as_json: options.AsJson = False,
+    as_csv: options.AsCsv = False,
 ) -> None:
     """Train a head on a feature store; run again to continue a stopped run.
 
-    The best weights on the val split are kept, with everything needed to repeat the run.
+    The best weights on the val split are kept, with everything needed to repeat the run. Several methods, or several
+    numbers of shots, are trained one by one, tested on the same episodes, and set side by side with what they cost.
 
     Example: ta2n train-head --cache ./feats --method ta2n --shot 1 --epochs 5
+
+    Example: ta2n train-head --cache ./feats --method protonet,otam,ta2n --shot 1,5
     """
     chosen = options.protocol(protocol)
+    names = comparison.method_names(method)
+    shots = comparison.shot_numbers(shot or ("1" if len(names) == 1 else "1,5"))
     opened = options.open_cache(cache, dataset, split_file)
-    head = options.head_arguments(method, option, project)
-    if "dropout" in options.accepted(method):
-        head = {"dropout": chosen.dropout if dropout is None else dropout} | head
-    elif dropout is not None:
-        note(f"note: {method} has no dropout; --dropout is not used")
+    if option and len(names) > 1:
+        raise InputError("--option belongs to one method; give it with one --method")
     from ta2n.pipeline.objectives import usual_objective
     from ta2n.pipeline.settings import Settings
 
-    settings = Settings(
-        method=method,
-        objective=objective or usual_objective(method),
-        options=head,
-        way=way,
-        shot=shot,
-        queries=queries or chosen.train_queries,
-        frames=frames or options.default_frames(opened),
-        epochs=epochs,
-        episodes_per_epoch=episodes or chosen.episodes_per_epoch,
-        accumulate=accumulate or chosen.accumulate,
-        optimizer=optimizer,
-        learning_rate=lr or chosen.learning_rate,
-        val_episodes=val_episodes,
-        patience=patience,
-        seed=seed,
-    )
-    folder = out or Path("runs") / f"{opened.manifest.dataset}-{method}-{way}way-{shot}shot-seed{seed}"
-    values = ", ".join(f"{name}={value}" for name, value in dataclasses.asdict(settings).items())
-    note(f"{opened.path} -> {folder}\n  protocol {protocol}: {values}")
+    runs = [
+        Settings(
+            method=name,
+            objective=objective or usual_objective(name),
+            options=_head_options(name, option, project, chosen.dropout if dropout is None else dropout),
+            way=way,
+            shot=number,
+            queries=queries or chosen.train_queries,
+            frames=frames or options.default_frames(opened),
+            epochs=epochs,
+            episodes_per_epoch=episodes or chosen.episodes_per_epoch,
+            accumulate=accumulate or chosen.accumulate,
+            optimizer=optimizer,
+            learning_rate=lr or chosen.learning_rate,
+            val_episodes=val_episodes,
+            patience=patience,
+            seed=seed,
+        )
+        for number in shots
+        for name in names
+    ]
+    several = len(runs) > 1
+    if dropout is not None and not any("dropout" in run.options for run in runs):
+        note(f"note: {method} has no dropout; --dropout is not used")
+    if as_csv and not several:
+        raise InputError("--csv prints the table of several methods or shots; use --json for a single run")
+    if as_csv and as_json:
+        raise InputError("--json and --csv both print on stdout; give one of them")
+    what = f"{way}way" if several else f"{method}-{way}way-{shots[0]}shot"
+    folder = out or Path("runs") / f"{opened.manifest.dataset}-{what}-seed{seed}"
+    note(f"{opened.path} -> {folder}, protocol {protocol}")
+    for run in runs:
+        note("  " + ", ".join(f"{name}={value}" for name, value in dataclasses.asdict(run).items()))
     if dry_run:
         return
-    _report(_run(opened, settings, folder, device), opened, settings, as_json)
+    if several:
+        count = test_episodes or chosen.test_episodes
+        rows = comparison.run(opened, runs, folder, episodes=count, queries=chosen.test_queries, device=device)
+        comparison.report({opened.manifest.dataset: rows}, way, as_json=as_json, as_csv=as_csv)
+    else:
+        _report(_run(opened, runs[0], folder, device), opened, runs[0], as_json)
+
+
+def _head_options(method: str, texts: list[str] | None, project: int | None, dropout: float) -> dict[str, Any]:
+    drops = {"dropout": dropout} if "dropout" in options.accepted(method) else {}
+    return drops | options.head_arguments(method, texts, project)
 
 
 def _run(cache: "FeatureCache", settings: "Settings", folder: Path, device: str) -> "Result":

@@ -1,5 +1,7 @@
 """The commands as a person types them: output, exit codes, errors of one line."""
 
+import csv
+import io
 import json
 import os
 import subprocess
@@ -173,7 +175,7 @@ def test_a_method_without_parameters_can_be_trained_and_tested(feats: Path, tmp_
     [
         (("extract", "--dataset", "nowhere"), "nowhere"),
         (("train-head", "--cache", "nowhere"), "nowhere: no feature store there"),
-        (("train-head", "--method", "abc"), "no head named 'abc'"),
+        (("train-head", "--method", "abc"), "no method named 'abc'"),
         (("train-head", "--option", "tc"), "expected NAME=VALUE"),
         (("train-head", "--option", "colour=1"), "no option colour"),
         (("train-head", "--protocol", "abc"), "--protocol 'abc' is not known; choose one of ta2n-paper"),
@@ -292,6 +294,48 @@ def test_the_main_job_on_real_clips(tmp_path: Path) -> None:
     assert 0.2 < accuracy < 1
 
 
+def test_several_methods_are_trained_and_set_side_by_side(feats: Path, tmp_path: Path) -> None:
+    short = ("--way", "3", "--queries", "2", "--epochs", "1", "--episodes", "4", "--test-episodes", "20")
+    flags = ("--out", tmp_path, "--method", "sc,protonet", "--shot", "1,2")
+    arguments = ("train-head", "--cache", feats, *flags, *short)
+    planned = run(*arguments, "--dry-run")
+    assert planned.exit_code == 0
+    assert planned.stderr.count("method=") == 4
+    assert not list(tmp_path.iterdir())
+    made = run(*arguments)
+    assert made.exit_code == 0, made.output
+    assert "MACs" in made.stdout
+    assert "…" not in made.stdout
+    assert {path.name for path in tmp_path.iterdir()} == {
+        f"{name}-{k}shot" for name in ("protonet", "sc") for k in (1, 2)
+    }
+    again = run(*arguments, "--csv")
+    rows = list(csv.DictReader(io.StringIO(again.stdout)))
+    assert [(row["method"], row["shot"]) for row in rows] == [
+        ("protonet", "1"), ("sc", "1"), ("protonet", "2"), ("sc", "2"),
+    ]  # fmt: skip
+    assert rows[0]["against_protonet"] == ""
+    assert float(rows[1]["macs"]) > float(rows[0]["macs"]) > 0
+    assert json.loads(run(*arguments, "--json").stdout)["toy"][1]["accuracy"] == float(rows[1]["accuracy"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--method", "sc,otam", "--option", "tc=false"), "--option belongs to one method"),
+        (("--method", "sc,sc"), "asked for 2 times"),
+        (("--shot", "1,one"), "expected whole numbers"),
+        (("--shot", "0"), "at least 1"),
+        (("--csv",), "use --json for a single run"),
+        (("--method", "protonet,otam", "--csv", "--json", "--dry-run"), "give one of them"),
+    ],
+)
+def test_lists_that_make_no_sense(feats: Path, arguments: tuple[str, ...], message: str) -> None:
+    made = run("train-head", "--cache", feats, *arguments)
+    assert made.exit_code == 2
+    assert message in made.stderr
+
+
 def test_the_table_of_every_store(feats: Path, tmp_path: Path) -> None:
     arguments: list[str | Path] = [
         "table",
@@ -307,7 +351,7 @@ def test_the_table_of_every_store(feats: Path, tmp_path: Path) -> None:
     arguments += ["--way", "3", "--queries", "2", "--epochs", "1", "--episodes", "4", "--test-episodes", "20"]
     made = run(*arguments)
     assert made.exit_code == 0, made.output
-    assert "toy: 3-way, 20 test episodes, heads on frozen features" in made.stdout
+    assert "toy: 3-way, 20 test episodes of 48 clips, heads on frozen features" in made.stdout
     values = json.loads(run(*arguments, "--json").stdout)["toy"]
     assert [(row["method"], row["shot"]) for row in values] == [
         ("protonet", 1), ("tsn++", 1), ("protonet", 3), ("tsn++", 3),

@@ -66,12 +66,14 @@ def test_rows_differences_and_nothing_done_twice(
     assert rows[0].difference is rows[2].difference is None
     assert rows[1].difference
     assert rows[1].difference.mean == pytest.approx(rows[1].accuracy.mean - rows[0].accuracy.mean)
-    assert rows[0].parameters == 0 < rows[1].parameters
+    assert rows[0].costs.parameters == 0 < rows[1].costs.parameters
+    assert {row.videos for row in rows} == {int((cache.labels("test") >= 0).sum())}
 
     def never(*_: object, **__: object) -> None:
         raise AssertionError("tested again")
 
     monkeypatch.setattr("ta2n.pipeline.compare.evaluate", never)
+    monkeypatch.setattr("ta2n.pipeline.compare.measure_costs", never)
     assert table(cache, tmp_path, runs)[0] == rows
 
 

@@ -1,0 +1,114 @@
+"""What a head costs: its parameters, its arithmetic, the time of a training episode and the memory that it needs."""
+
+import copy
+import ctypes
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from statistics import median
+
+import torch
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from ta2n.pipeline.heads import Head
+
+_STATUS = Path("/proc/self/status")
+_CLEAR = Path("/proc/self/clear_refs")
+
+
+@dataclass(frozen=True)
+class Costs:
+    """The costs of one training episode.
+
+    Attributes:
+        parameters: numbers that training may change.
+        macs: multiply-accumulates of its forward pass in matrix products and convolutions, what is done once a video
+            included. What is computed element by element (OTAM's recursion, a softmax, a mean) is not counted.
+        train_ms: milliseconds of its forward pass, loss and backward pass; the median of some repeats.
+        peak_bytes: memory that these take on top of the maps and the head; None where the system does not tell.
+    """
+
+    parameters: int
+    macs: int
+    train_ms: float
+    peak_bytes: int | None
+
+
+def measure_costs(head: Head, support: Tensor, query: Tensor, labels: Tensor, *, shot: int, repeats: int = 3) -> Costs:
+    """Measures a head on one episode, always by its own episodic loss, so that methods can be compared.
+
+    Args:
+        head: stays as it is: a copy is measured.
+        support: maps (N·K, C, T, H, W), class-major, where the head is.
+        query: maps (Q, C, T, H, W).
+        labels: (Q,) int64, the class of each query.
+        shot: K.
+        repeats: of the timing.
+    """
+    copied = copy.deepcopy(head).train()
+    learn = partial(_learn, copied, support, query, labels, shot)
+    peak = peak_bytes(learn, support.device)
+    times = [_milliseconds(learn, support.device) for _ in range(repeats)]
+    return Costs(
+        parameters=sum(parameter.numel() for parameter in head.parameters() if parameter.requires_grad),
+        macs=count_macs(head, support.shape, query.shape, shot=shot),
+        train_ms=median(times),
+        peak_bytes=peak,
+    )
+
+
+def count_macs(head: Head, support: torch.Size, query: torch.Size, *, shot: int) -> int:
+    """Multiply-accumulates of a head's forward pass on maps of two shapes; nothing is computed for it."""
+    # Shapes alone: a device whose kernels count but do not compute, and where no vendor kernel hides its products.
+    shapes = copy.deepcopy(head).eval().to("meta")
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        shapes(torch.empty(support, device="meta"), torch.empty(query, device="meta"), shot=shot)
+    return int(counter.get_total_flops()) // 2
+
+
+def peak_bytes(call: Callable[[], object], device: torch.device) -> int | None:
+    """The most memory that a call holds on top of what was held before it, on its device.
+
+    On CUDA what torch allocates; on the CPU what the process holds, which Linux alone can start counting anew.
+    """
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+        before = torch.cuda.memory_allocated(device)
+        torch.cuda.reset_peak_memory_stats(device)
+        call()
+        torch.cuda.synchronize(device)
+        return int(torch.cuda.max_memory_allocated(device)) - before
+    try:
+        # Else freed memory that the allocator kept would be used again, and not be seen.
+        ctypes.CDLL(None).malloc_trim(0)
+        _CLEAR.write_text("5")
+    except (OSError, AttributeError):
+        call()
+        return None
+    before = _status("VmRSS")
+    call()
+    return max(0, _status("VmHWM") - before)
+
+
+def _learn(head: Head, support: Tensor, query: Tensor, labels: Tensor, shot: int) -> None:
+    head.zero_grad()
+    loss = head.loss(head(support, query, shot=shot), labels)
+    if loss.requires_grad:
+        loss.backward()  # type: ignore[no-untyped-call]
+
+
+def _milliseconds(call: Callable[[], object], device: torch.device) -> float:
+    start = time.perf_counter()
+    call()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return 1000 * (time.perf_counter() - start)
+
+
+def _status(field: str) -> int:
+    """A size in bytes that the system keeps of this process."""
+    line = next(line for line in _STATUS.read_text().splitlines() if line.startswith(f"{field}:"))
+    return int(line.split()[1]) * 1024
