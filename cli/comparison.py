@@ -48,7 +48,7 @@ def run(
     cache: "FeatureCache", runs: list["Settings"], folder: Path, *, episodes: int, queries: int, device: str
 ) -> list["Row"]:
     """Trains and tests every run, saying which is under way."""
-    from ta2n.pipeline.compare import compare
+    from ta2n.pipeline.compare import Exam, compare
 
     def show(settings: "Settings") -> None:
         number = 1 + runs.index(settings)
@@ -58,9 +58,7 @@ def run(
         cache,
         runs,
         folder,
-        episodes=episodes,
-        queries=queries,
-        seed=runs[0].seed,
+        Exam(episodes=episodes, queries=queries, seed=runs[0].seed),
         device=options.torch_device(device),
         on_run=show,
     )

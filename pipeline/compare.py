@@ -4,7 +4,7 @@ import dataclasses
 import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,7 @@ class Row:
     Attributes:
         method: its name.
         shot: K.
-        accuracy: on the test split.
+        accuracies: of each test episode, 0 to 1.
         difference: method − ProtoNet over the same episodes; None where ProtoNet was not asked for, or is this row.
         best_epoch: after which the kept weights were best on the val split; 0 for the untrained head.
         costs: of one training episode.
@@ -44,42 +44,50 @@ class Row:
 
     method: str
     shot: int
-    accuracy: Estimate
+    accuracies: NDArray[np.float64] = field(repr=False, compare=False)
     difference: Estimate | None
     best_epoch: int
     costs: Costs
     test_ms: float
     videos: int
 
+    @property
+    def accuracy(self) -> Estimate:
+        """Mean and interval over the test episodes."""
+        return estimate(self.accuracies)
 
-@dataclass(frozen=True)
-class _Test:
-    accuracies: NDArray[np.float64]
-    seconds: float
+
+@dataclass(frozen=True, kw_only=True)
+class Exam:
+    """What every method is tested on.
+
+    Attributes:
+        episodes: how many.
+        queries: of a class.
+        seed: of the episodes; their way and shot are the run's.
+    """
+
+    episodes: int
+    queries: int
+    seed: int = 0
 
 
 def compare(
     cache: FeatureCache,
     runs: Sequence[Settings],
     folder: Path,
+    test: Exam,
     *,
-    episodes: int,
-    queries: int,
-    seed: int,
     device: torch.device,
     on_run: Callable[[Settings], None] | None = None,
 ) -> list[Row]:
     """Trains and tests every run, each in a folder of its own, and sets them side by side.
 
-    A run that was finished before is not trained again, and neither its test nor its costs are measured again.
-
     Args:
         cache: the store.
         runs: what to train; methods and shots may be mixed.
         folder: holds ``<method>-<shot>shot`` for each.
-        episodes: test episodes of each.
-        queries: test queries of a class.
-        seed: of the test episodes.
+        test: the test episodes.
         device: where the heads run.
         on_run: called before each run.
 
@@ -89,68 +97,73 @@ def compare(
     Raises:
         InputError: a split cannot give the episodes, or a folder holds a run with other settings.
     """
-    tests: list[_Test] = []
-    rows: list[Row] = []
-    labels = cache.labels("test")
+    rows = []
     for settings in runs:
         if on_run:
             on_run(settings)
         own = folder / f"{settings.method}-{settings.shot}shot"
-        result = train_head(cache, settings, own, device=device)
-        head = load_checkpoint(own).build().to(device)
-        loader = MapLoader(cache, frames=settings.frames, device=device)
-        about = {**dataclasses.asdict(settings), "features": cache.manifest.hash(), "split": cache.videos.hash()}
-        drawn = Episodes(
-            labels, way=settings.way, shot=settings.shot, queries=queries, seed=seed, name="the test split"
-        )
-        tests.append(_tested(own / _TEST, {**about, "test": [episodes, queries, seed]}, head, loader, drawn, episodes))
-        rows.append(
-            Row(
-                settings.method,
-                settings.shot,
-                estimate(tests[-1].accuracies),
-                difference=None,
-                best_epoch=result.progress.best_epoch,
-                costs=_costs(own / _COSTS, about, head, loader, cache, settings),
-                test_ms=1000 * tests[-1].seconds / episodes,
-                videos=int((labels >= 0).sum()),
-            )
-        )
-    base = {row.shot: test.accuracies for row, test in zip(rows, tests, strict=True) if row.method == BASELINE}
-    return [_set_against(row, test, base.get(row.shot)) for row, test in zip(rows, tests, strict=True)]
+        rows.append(train_and_test(cache, settings, own, test, device=device))
+    return set_against_baseline(rows)
 
 
-def _set_against(row: Row, test: _Test, base: NDArray[np.float64] | None) -> Row:
-    if base is None or row.method == BASELINE:
-        return row
-    return dataclasses.replace(row, difference=paired_difference(test.accuracies, base))
+def set_against_baseline(rows: Sequence[Row]) -> list[Row]:
+    """The rows with their paired difference to ProtoNet's row of as many shots, where there is one."""
+    base = {row.shot: row.accuracies for row in rows if row.method == BASELINE}
+    return [
+        dataclasses.replace(row, difference=paired_difference(row.accuracies, base[row.shot]))
+        if row.shot in base and row.method != BASELINE
+        else row
+        for row in rows
+    ]
 
 
-def _tested(file: Path, key: dict[str, Any], head: Head, loader: MapLoader, drawn: Episodes, count: int) -> _Test:
-    """The accuracy of each test episode, and the time that all took."""
+def train_and_test(cache: FeatureCache, settings: Settings, folder: Path, test: Exam, *, device: torch.device) -> Row:
+    """Trains one head, tests it, and measures what it costs.
 
-    def measure() -> dict[str, Any]:
-        start = time.perf_counter()
-        accuracies = evaluate(head, loader, drawn, count)
-        return {"accuracies": accuracies.tolist(), "seconds": time.perf_counter() - start}
+    A run that was finished before is not trained again, and neither its test nor its costs are measured again.
 
-    found = _once(file, key, measure)
-    return _Test(np.array(found["accuracies"]), found["seconds"])
+    Raises:
+        InputError: a split cannot give the episodes, or the folder holds a run with other settings.
+    """
+    result = train_head(cache, settings, folder, device=device)
+    head = load_checkpoint(folder).build().to(device)
+    loader = MapLoader(cache, frames=settings.frames, device=device)
+    about = {**dataclasses.asdict(settings), "features": cache.manifest.hash(), "split": cache.videos.hash()}
+    tested = _once(
+        folder / _TEST,
+        about | {"test": dataclasses.asdict(test)},
+        lambda: _test(head, loader, settings.way, settings.shot, test),
+    )
+    costs = _once(folder / _COSTS, about | {"device": str(device)}, lambda: _costs(head, loader, settings))
+    return Row(
+        settings.method,
+        settings.shot,
+        np.array(tested["accuracies"]),
+        difference=None,
+        best_epoch=result.progress.best_epoch,
+        costs=Costs(**costs),
+        test_ms=1000 * tested["seconds"] / test.episodes,
+        videos=int((cache.labels("test") >= 0).sum()),
+    )
 
 
-def _costs(
-    file: Path, key: dict[str, Any], head: Head, loader: MapLoader, cache: FeatureCache, settings: Settings
-) -> Costs:
-    """What the first training episode of the run costs."""
+def _test(head: Head, loader: MapLoader, way: int, shot: int, test: Exam) -> dict[str, Any]:
+    """The accuracy of each test episode, and the seconds that all took."""
+    labels = loader.cache.labels("test")
+    drawn = Episodes(labels, way=way, shot=shot, queries=test.queries, seed=test.seed, name="the test split")
+    start = time.perf_counter()
+    accuracies = evaluate(head, loader, drawn, test.episodes)
+    return {"accuracies": accuracies.tolist(), "seconds": time.perf_counter() - start}
 
-    def measure() -> dict[str, Any]:
-        way, shot, queries = settings.way, settings.shot, settings.queries
-        episode = Episodes(cache.labels("train"), way=way, shot=shot, queries=queries, seed=settings.seed)[0]
-        support, query = (loader.test(rows) for rows in (episode.support, episode.query))
-        labels = torch.from_numpy(episode.query_labels).to(support.device)
-        return dataclasses.asdict(measure_costs(head, support, query, labels, shot=shot))
 
-    return Costs(**_once(file, key | {"device": str(loader.device)}, measure))
+def _costs(head: Head, loader: MapLoader, settings: Settings) -> dict[str, Any]:
+    """What the first training episode of a run costs."""
+    labels = loader.cache.labels("train")
+    way, shot, queries = settings.way, settings.shot, settings.queries
+    episode = Episodes(labels, way=way, shot=shot, queries=queries, seed=settings.seed)[0]
+    support, query = (loader.test(rows) for rows in (episode.support, episode.query))
+    answers = torch.from_numpy(episode.query_labels).to(support.device)
+    return dataclasses.asdict(measure_costs(head, support, query, answers, shot=shot))
 
 
 def _once(file: Path, key: dict[str, Any], measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:

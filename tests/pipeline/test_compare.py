@@ -8,7 +8,7 @@ import torch
 
 from ta2n.cache_schema.errors import InputError
 from ta2n.pipeline.cache import FeatureCache
-from ta2n.pipeline.compare import Row, compare
+from ta2n.pipeline.compare import Exam, Row, compare
 from ta2n.pipeline.episodes import Episodes
 from ta2n.pipeline.evaluate import evaluate
 from ta2n.pipeline.heads import build_head
@@ -46,9 +46,8 @@ def settings(method: str, shot: int = 1, **options: object) -> Settings:
 
 def table(cache: FeatureCache, folder: Path, runs: list[Settings]) -> tuple[list[Row], list[str]]:
     started: list[str] = []
-    rows = compare(
-        cache, runs, folder, episodes=30, queries=2, seed=4, device=CPU, on_run=lambda run: started.append(run.method)
-    )
+    test = Exam(episodes=30, queries=2, seed=4)
+    rows = compare(cache, runs, folder, test, device=CPU, on_run=lambda run: started.append(run.method))
     return rows, started
 
 
@@ -74,7 +73,9 @@ def test_rows_differences_and_nothing_done_twice(
 
     monkeypatch.setattr("ta2n.pipeline.compare.evaluate", never)
     monkeypatch.setattr("ta2n.pipeline.compare.measure_costs", never)
-    assert table(cache, tmp_path, runs)[0] == rows
+    again = table(cache, tmp_path, runs)[0]
+    assert again == rows
+    assert [row.accuracies.tolist() for row in again] == [row.accuracies.tolist() for row in rows]
 
 
 def test_the_base_objective_learns_the_classes(cache: FeatureCache) -> None:
