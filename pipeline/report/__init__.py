@@ -1,0 +1,1 @@
+"""What is handed to others: tables of results as Markdown, LaTeX, CSV and one HTML page."""
