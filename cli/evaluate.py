@@ -110,12 +110,7 @@ def from_checkpoint(path: Path, cache: "FeatureCache") -> Contender:
 
     stored = load_checkpoint(path)
     about = stored.about
-    differing = {name for name, value in cache.manifest.features().items() if about["features"].get(name) != value}
-    if differing:
-        pairs = "; ".join(
-            f"{n}: {about['features'].get(n)} -> {cache.manifest.features()[n]}" for n in sorted(differing)
-        )
-        raise InputError(f"{path}: was trained on other features than {cache.path} holds ({pairs})")
+    stored.require_features(cache.manifest.features(), source=path, store=cache.path)
     if about["dataset"] != cache.manifest.dataset:
         note(f"note: {path} was trained on {about['dataset']}, and is tested on {cache.manifest.dataset}")
     elif about["split_hash"] != cache.videos.hash():

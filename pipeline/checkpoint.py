@@ -1,6 +1,7 @@
 """Checkpoints: safetensors files whose header holds everything needed to repeat the run."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,23 @@ class Checkpoint:
         head = build_head(**self.about["head"])
         head.load_state_dict(self.tensors)
         return head.eval()
+
+    def require_features(self, features: Mapping[str, Any], *, source: Path, store: Path) -> None:
+        """Refuses features that the head was not trained on.
+
+        Args:
+            features: :meth:`Manifest.features` of the store that the head shall be used on.
+            source: the checkpoint, in the error.
+            store: the store, in the error.
+
+        Raises:
+            InputError: they differ; the message names how.
+        """
+        mine = self.about["features"]
+        differing = sorted(name for name in mine.keys() | features.keys() if mine.get(name) != features.get(name))
+        if differing:
+            pairs = "; ".join(f"{name}: {mine.get(name)} -> {features.get(name)}" for name in differing)
+            raise InputError(f"{source}: was trained on other features than {store} holds ({pairs})")
 
 
 def save_checkpoint(file: Path, checkpoint: Checkpoint) -> None:

@@ -125,22 +125,30 @@ def train_and_test(cache: FeatureCache, settings: Settings, folder: Path, test: 
     Raises:
         InputError: a split cannot give the episodes, or the folder holds a run with other settings.
     """
-    result = train_head(cache, settings, folder, device=device)
-    head = load_checkpoint(folder).build().to(device)
+    train_head(cache, settings, folder, device=device)
+    return test_head(cache, settings, folder, test, device=device)
+
+
+def test_head(cache: FeatureCache, settings: Settings, folder: Path, test: Exam, *, device: torch.device) -> Row:
+    """Tests the head of a run's folder and measures its costs, where that was not done before.
+
+    Raises:
+        InputError: there is no checkpoint, it is of other features, or a split cannot give the episodes.
+    """
+    checkpoint = load_checkpoint(folder)
+    checkpoint.require_features(cache.manifest.features(), source=folder, store=cache.path)
+    head = checkpoint.build().to(device)
     loader = MapLoader(cache, frames=settings.frames, device=device)
     about = {**dataclasses.asdict(settings), "features": cache.manifest.hash(), "split": cache.videos.hash()}
-    tested = _once(
-        folder / _TEST,
-        about | {"test": dataclasses.asdict(test)},
-        lambda: _test(head, loader, settings.way, settings.shot, test),
-    )
+    key = about | {"test": dataclasses.asdict(test)}
+    tested = _once(folder / _TEST, key, lambda: _test(head, loader, settings.way, settings.shot, test))
     costs = _once(folder / _COSTS, about | {"device": str(device)}, lambda: _costs(head, loader, settings))
     return Row(
         settings.method,
         settings.shot,
         np.array(tested["accuracies"]),
         difference=None,
-        best_epoch=result.progress.best_epoch,
+        best_epoch=checkpoint.about["progress"]["best_epoch"],
         costs=Costs(**costs),
         test_ms=1000 * tested["seconds"] / test.episodes,
         videos=int((cache.labels("test") >= 0).sum()),

@@ -1,0 +1,183 @@
+"""The table: ours beside the published, one sheet for a data set and a number of shots."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ta2n.pipeline.compare import BASELINE, Row
+from ta2n.pipeline.metrics import Estimate, estimate, paired_difference
+from ta2n.pipeline.report.rows import Published
+from ta2n.pipeline.report.sheet import Sheet
+
+_COLUMNS = (
+    "method",
+    "frozen backbone",
+    "against ProtoNet",
+    "fine-tuned",
+    "published",
+    "frozen − published",
+    "videos",
+    "seeds",
+    "MACs",
+    "train ms",
+    "test ms",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """A method with a number of shots on a data set.
+
+    Attributes:
+        dataset: its name.
+        method: name of the head.
+        title: of the row.
+        shot: K.
+        runs: one a seed, on the same test episodes; empty where there is none.
+        missing: why there is none.
+        tuned: the same end to end, on features of a backbone that was trained with the head.
+        tuned_missing: why there is none.
+        published: what others published.
+    """
+
+    dataset: str
+    method: str
+    title: str
+    shot: int
+    runs: tuple[Row, ...] = ()
+    missing: str = ""
+    tuned: Row | None = None
+    tuned_missing: str = ""
+    published: Published | None = None
+
+    @property
+    def accuracies(self) -> np.ndarray[Any, np.dtype[np.float64]]:
+        """Of each test episode, the mean over seeds."""
+        return np.asarray(np.mean([run.accuracies for run in self.runs], axis=0), dtype=np.float64)
+
+    @property
+    def accuracy(self) -> Estimate | None:
+        """Mean over seeds; its interval is over test episodes."""
+        return estimate(self.accuracies) if self.runs else None
+
+    @property
+    def spread(self) -> float | None:
+        """Standard deviation of the seeds' accuracies; None below two seeds."""
+        means = [run.accuracy.mean for run in self.runs]
+        return float(np.std(means, ddof=1)) if len(means) > 1 else None
+
+    @property
+    def above_published(self) -> float | None:
+        """Ours − published, as a share of 1; None where one of the two is not there."""
+        return self.accuracy.mean - self.published.percent / 100 if self.accuracy and self.published else None
+
+
+def to_sheets(results: Sequence[Result], *, way: int) -> list[Sheet]:
+    """A sheet for each data set and number of shots, in the order in which they first occur."""
+    groups: dict[tuple[str, int], list[Result]] = {}
+    for result in results:
+        groups.setdefault((result.dataset, result.shot), []).append(result)
+    return [_sheet(dataset, shot, way, group) for (dataset, shot), group in groups.items()]
+
+
+def _sheet(dataset: str, shot: int, way: int, group: Sequence[Result]) -> Sheet:
+    marks: dict[str, str] = {}
+    rows = tuple(_cells(result, _baseline(group), marks) for result in group)
+    notes = tuple(f"{mark} {text}" for text, mark in marks.items())
+    return Sheet(f"{dataset}, {way}-way {shot}-shot", _COLUMNS, rows, notes)
+
+
+def _baseline(group: Sequence[Result]) -> Result | None:
+    return next((result for result in group if result.method == BASELINE and result.runs), None)
+
+
+def against_baseline(result: Result, base: Result | None) -> Estimate | None:
+    """The paired difference to ProtoNet on the same data set and shots; None for ProtoNet and where it is missing."""
+    if base is None or not result.runs or result.method == BASELINE or len(base.accuracies) != len(result.accuracies):
+        return None
+    return paired_difference(result.accuracies, base.accuracies)
+
+
+def _cells(result: Result, base: Result | None, marks: dict[str, str]) -> tuple[str, ...]:
+    ours, published, above = result.accuracy, result.published, result.above_published
+    difference = against_baseline(result, base)
+    first = result.runs[0] if result.runs else None
+    return (
+        result.title,
+        ours.percent() if ours else f"none {_mark(result.missing, marks)}",
+        difference.percent(signed=True) if difference else "",
+        result.tuned.accuracy.percent() if result.tuned else f"none {_mark(result.tuned_missing, marks)}",
+        f"{published.percent:.1f} {_mark(_source(published), marks)}" if published else "none",
+        "" if above is None else f"{100 * above:+.1f}",
+        str(first.videos) if first else "",
+        _seeds(result),
+        count(first.costs.macs) if first else "",
+        f"{np.median([run.costs.train_ms for run in result.runs]):.1f}" if first else "",
+        f"{np.median([run.test_ms for run in result.runs]):.2f}" if first else "",
+    )
+
+
+def _seeds(result: Result) -> str:
+    spread = result.spread
+    return (str(len(result.runs)) if result.runs else "") + ("" if spread is None else f" (± {100 * spread:.2f})")
+
+
+def _source(published: Published) -> str:
+    where = published.note or "read in a published table"
+    return f"{published.backbone}, {where}; published results train the backbone end to end"
+
+
+def _mark(text: str, marks: dict[str, str]) -> str:
+    """The footnote mark of a text, a new one where it has none."""
+    if text not in marks:
+        marks[text] = f"[{len(marks) + 1}]"
+    return marks[text]
+
+
+def count(number: float) -> str:
+    """A number of operations, e.g. ``8.33 G``."""
+    for unit in ("", " k", " M"):
+        if number < 1000:
+            return f"{number:.3g}{unit}"
+        number /= 1000
+    return f"{number:.3g} G"
+
+
+def as_record(result: Result, results: Sequence[Result]) -> dict[str, Any]:
+    """A result for a machine: shares of 1, milliseconds, bytes; None where there is nothing."""
+    group = [other for other in results if (other.dataset, other.shot) == (result.dataset, result.shot)]
+    difference = against_baseline(result, _baseline(group))
+    ours, published = result.accuracy, result.published
+    first = result.runs[0] if result.runs else None
+    return {
+        "dataset": result.dataset,
+        "method": result.method,
+        "shot": result.shot,
+        "accuracy": ours.mean if ours else None,
+        "interval": _finite(ours.interval) if ours else None,
+        "missing": result.missing or None,
+        "against_protonet": difference.mean if difference else None,
+        "against_protonet_interval": _finite(difference.interval) if difference else None,
+        "tuned_accuracy": result.tuned.accuracy.mean if result.tuned else None,
+        "tuned_interval": _finite(result.tuned.accuracy.interval) if result.tuned else None,
+        "tuned_missing": result.tuned_missing or None,
+        "published": published.percent / 100 if published else None,
+        "published_source": _source(published) if published else None,
+        "above_published": result.above_published,
+        "episodes": ours.episodes if ours else None,
+        "videos": first.videos if first else None,
+        "seeds": len(result.runs),
+        "seed_spread": result.spread,
+        "parameters": first.costs.parameters if first else None,
+        "macs": first.costs.macs if first else None,
+        "train_ms": first.costs.train_ms if first else None,
+        "test_ms": first.test_ms if first else None,
+        "peak_bytes": first.costs.peak_bytes if first else None,
+    }
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
