@@ -46,7 +46,7 @@ def demo(
     _say(f"ta2n extract --dataset {out}/clips --cache {out}/feats --backbone efficientnet-lite0 --no-flip")
     # What the commands would print as their results is on the way to this one's.
     with contextlib.redirect_stdout(sys.stderr):
-        extract(out / "clips", out / "feats", backbone="efficientnet-lite0", flip=False, device=device)
+        extract(str(out / "clips"), out / "feats", backbone="efficientnet-lite0", flip=False, device=device)
         runs = {method: _train(out, method, epochs=epochs, device=device, seed=seed) for method in ("protonet", "ta2n")}
     _report(out, runs, episodes, seed, device, as_json)
     note(f"the demo took {duration(time.monotonic() - start)}; clips, features and runs are in {out}")

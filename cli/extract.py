@@ -6,11 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ta2n.cli import options
+from ta2n.cli import options, rows
 from ta2n.cli.console import duration, note, print_json, progress, size, stdout, table
 
 if TYPE_CHECKING:
-    from ta2n.cache_schema.table import VideoTable
     from ta2n.pipeline.features.extract import Plan, Summary
 
 _SHOWN_FAILURES = 20
@@ -18,14 +17,16 @@ _SHOWN_FAILURES = 20
 
 def extract(
     dataset: Annotated[
-        Path,
+        str,
         typer.Option(
-            help="A folder of clips: class/clip or {train,val,test}/class/clip; a clip is a video file or a folder of "
-            "JPEG or PNG frames.",
-            metavar="FOLDER",
+            help="ucf101, hmdb51, ssv2-otam, ssv2-cmn or kinetics-cmn; or a folder of clips: class/clip or "
+            "{train,val,test}/class/clip, where a clip is a video file or a folder of JPEG or PNG frames.",
+            metavar="NAME|FOLDER",
         ),
     ],
     cache: options.Cache = Path("feats"),
+    root: rows.Root = None,
+    splits: rows.Splits = None,
     backbone: Annotated[
         str, typer.Option(help="resnet50, resnet18, resnet34, resnet101 or efficientnet-lite0.", metavar="NAME")
     ] = "resnet50",
@@ -45,8 +46,13 @@ def extract(
         typer.Option(help="Views of a clip: one deterministic, the others random frames, crops and flips.", min=1),
     ] = 1,
     flip: Annotated[
-        bool, typer.Option(help="Mirror half of the random views. Never where left and right are labels.")
-    ] = True,
+        bool | None,
+        typer.Option(
+            "--flip/--no-flip",
+            help="Mirror half of the random views. Never where left and right are labels. "
+            "[default: flip, but never ssv2-otam and ssv2-cmn]",
+        ),
+    ] = None,
     split_file: options.SplitFile = None,
     device: options.Device = "auto",
     batch_size: Annotated[int, typer.Option(help="Frames in one forward pass; bounds memory.", min=1)] = 32,
@@ -65,7 +71,8 @@ def extract(
 
     Example: ta2n extract --dataset ./clips --cache ./feats --backbone efficientnet-lite0
     """
-    name, videos = _rows(dataset, split_file, seed)
+    flips = rows.may_flip(dataset, flip)
+    name, videos = rows.dataset_rows(dataset, root, splits, split_file, seed)
     from ta2n.pipeline.features.backbones import load_backbone
     from ta2n.pipeline.features.extract import Plan
 
@@ -76,7 +83,7 @@ def extract(
         frames=frames,
         rule=rule,
         views=views,
-        flip=flip,
+        flip=flips,
         seed=seed,
     )
     store = cache / f"{name}.zarr"
@@ -100,36 +107,6 @@ def extract(
     if not summary.done and not summary.before:
         note("error: no clip could be used; the reasons are above")
         raise typer.Exit(1)
-
-
-def _rows(dataset: Path, split_file: Path | None, seed: int) -> tuple[str, "VideoTable"]:
-    """The name of a folder's data set and its rows; tells on stderr what is odd and which class goes where."""
-    from ta2n.cache_schema.table import SPLITS, VideoTable
-    from ta2n.pipeline.videos.folder import scan_folder
-    from ta2n.pipeline.videos.splits import apply_class_split, read_split_file, seeded_class_split
-
-    found = scan_folder(dataset)
-    clips = found.clips
-    notes = list(found.notes)
-    labels = {clip.label for clip in clips}
-    if split_file is not None:
-        clips, more = apply_class_split(clips, read_split_file(split_file))
-        notes += more
-    elif not any(clip.split for clip in clips) and len(labels) < len(SPLITS):
-        notes.append(
-            f"{len(labels)} classes are too few for a class split; every clip is extracted, none can be tested"
-        )
-    elif not any(clip.split for clip in clips):
-        clips, _ = apply_class_split(clips, seeded_class_split(sorted(labels), seed))
-        notes.append(
-            f"the folder names no splits: its classes were split by seed {seed}; --split-file decides otherwise"
-        )
-    for line in notes:
-        note(f"note: {line}")
-    return found.name, VideoTable.from_rows(
-        [(clip.id, str(clip.path.relative_to(found.root)), clip.label, clip.split) for clip in clips],
-        root=str(found.root.resolve()),
-    )
 
 
 def _describe(plan: "Plan", store: Path) -> None:
@@ -164,8 +141,8 @@ def _run(plan: "Plan", store: Path, settings: dict[str, Any]) -> "Summary":
 def _print(summary: "Summary") -> None:
     console = stdout()
     if summary.failed:
-        rows = [[name, reason] for name, reason in summary.failed[:_SHOWN_FAILURES]]
-        made = table(f"{len(summary.failed)} clips failed", ["clip", "reason"], rows)
+        lines = [[name, reason] for name, reason in summary.failed[:_SHOWN_FAILURES]]
+        made = table(f"{len(summary.failed)} clips failed", ["clip", "reason"], lines)
         made.columns[1].justify = "left"
         console.print(made)
         if len(summary.failed) > _SHOWN_FAILURES:
