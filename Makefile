@@ -36,7 +36,7 @@ links:  ## .typing/ta2n: the package as one tree, for tools that cannot follow a
 	mkdir -p .typing/ta2n
 	ln -sfn ../../src/ta2n/__init__.py .typing/ta2n/__init__.py
 	ln -sfn ../../src/ta2n/py.typed .typing/ta2n/py.typed
-	for name in cache_schema pipeline cli; do ln -sfn ../../$$name .typing/ta2n/$$name; done
+	for name in cache_schema pipeline cli recipes; do ln -sfn ../../$$name .typing/ta2n/$$name; done
 
 bench: $(VENV)/.dev  ## side-by-side speed and memory measurements
 	$(BIN)/python benchmarks/heads.py

@@ -42,11 +42,9 @@ def demo(
     Example: ta2n demo --out ./demo
     """
     start = time.monotonic()
-    _render(out / "clips", clips, seed)
-    _say(f"ta2n extract --dataset {out}/clips --cache {out}/feats --backbone efficientnet-lite0 --no-flip")
     # What the commands would print as their results is on the way to this one's.
     with contextlib.redirect_stdout(sys.stderr):
-        extract(str(out / "clips"), out / "feats", backbone="efficientnet-lite0", flip=False, device=device)
+        prepare(out, clips=clips, device=device, seed=seed)
         runs = {method: _train(out, method, epochs=epochs, device=device, seed=seed) for method in ("protonet", "ta2n")}
     _report(out, runs, episodes, seed, device, as_json)
     note(f"the demo took {duration(time.monotonic() - start)}; clips, features and runs are in {out}")
@@ -54,6 +52,14 @@ def demo(
 
 def _say(command: str) -> None:
     note(f"\n$ {command}")
+
+
+def prepare(out: Path, *, clips: int = 20, device: str = "auto", seed: int = 0) -> Path:
+    """Renders the clips and extracts their features where that was not done; the store."""
+    _render(out / "clips", clips, seed)
+    _say(f"ta2n extract --dataset {out}/clips --cache {out}/feats --backbone efficientnet-lite0 --no-flip")
+    extract(str(out / "clips"), out / "feats", backbone="efficientnet-lite0", flip=False, device=device)
+    return out / "feats" / "clips.zarr"
 
 
 def _render(folder: Path, clips: int, seed: int) -> None:

@@ -1,102 +1,237 @@
-"""``ta2n table``: every method on every store at hand."""
+"""``ta2n table``: the paper's table, ours beside the published, from the stores at hand."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ta2n.cache_schema.errors import MissingError
-from ta2n.cli import comparison, options
-from ta2n.cli.console import note
+from ta2n.cli import comparison, options, rows, sources
+from ta2n.cli.console import duration, note, print_json, size, stdout, table
 
 if TYPE_CHECKING:
     from ta2n.pipeline.cache import FeatureCache
-    from ta2n.pipeline.compare import Row
+    from ta2n.pipeline.report.fill import Plan
+    from ta2n.pipeline.report.results import Result
+    from ta2n.pipeline.report.rows import TableRow
     from ta2n.pipeline.settings import Settings
+
+TITLE = "Few-shot action recognition on cached features"
+DEMO_TITLE = "Rendered demo clips, NOT the paper's data: few-shot action recognition on cached features"
+# What two cores do in about an hour.
+DEMO_TEST_EPISODES = 2000
+DEMO_SETTINGS: dict[str, Any] = {
+    "queries": 3,
+    "epochs": 2,
+    "episodes_per_epoch": 100,
+    "accumulate": 4,
+    "optimizer": "adam",
+    "learning_rate": 1e-3,
+}
+DEMO_PROJECT = 64
+# Of one clip with ResNet-50: 2048×8×7×7 float16.
+MAP_BYTES = 2048 * 8 * 7 * 7 * 2
 
 
 def make_table(
     cache: options.Cache = Path("feats"),
-    methods: Annotated[str, typer.Option(help="Methods, separated by commas, or all.", metavar="NAMES")] = "all",
+    only: Annotated[
+        str, typer.Option(help="Data sets and methods to leave it at, separated by commas.", metavar="NAMES")
+    ] = "",
     shots: Annotated[str, typer.Option(help="Numbers of shots K, separated by commas.", metavar="NUMBERS")] = "1,5",
-    out: Annotated[Path, typer.Option(help="Folder of the runs.", metavar="FOLDER")] = Path("runs/table"),
+    root: rows.Root = None,
+    splits: rows.Splits = None,
+    seeds: Annotated[str, typer.Option(help="Seeds of training, separated by commas.", metavar="NUMBERS")] = "0",
+    recipes: Annotated[
+        Path | None, typer.Option(help="Folder of the rows, one TOML file each. [default: ta2n's]", metavar="FOLDER")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder of the runs and the table.", metavar="FOLDER")] = Path("runs/table"),
+    tuned: Annotated[
+        Path, typer.Option("--finetuned", help="Folder of what was trained end to end.", metavar="FOLDER")
+    ] = Path("runs/finetuned"),
     way: Annotated[int, typer.Option(help="Classes N in an episode.", min=2)] = 5,
     queries: Annotated[
         int | None, typer.Option(help="Training queries of a class. [default: the protocol's]", min=1)
     ] = None,
-    epochs: Annotated[int, typer.Option(help="At most this many epochs.", min=1)] = 10,
+    epochs: Annotated[int | None, typer.Option(help="At most this many epochs. [default: 10]", min=1)] = None,
     episodes: Annotated[
-        int | None, typer.Option(help="Training episodes in an epoch. [default: the protocol's]")
+        int | None, typer.Option(help="Training episodes in an epoch. [default: the protocol's]", min=1)
     ] = None,
-    accumulate: Annotated[int | None, typer.Option(help="Episodes to a step. [default: the protocol's]")] = None,
-    optimizer: Annotated[str, typer.Option(help="sgd (the paper's) or adam.", metavar="NAME")] = "sgd",
+    accumulate: Annotated[int | None, typer.Option(help="Episodes to a step. [default: the protocol's]", min=1)] = None,
+    optimizer: Annotated[
+        str | None, typer.Option(help="sgd or adam. [default: the protocol's]", metavar="NAME")
+    ] = None,
     lr: Annotated[float | None, typer.Option(help="Learning rate. [default: the protocol's]")] = None,
     project: options.Project = None,
     test_episodes: Annotated[int | None, typer.Option(help="Test episodes. [default: the protocol's]", min=2)] = None,
     protocol: options.ProtocolName = "ta2n-paper",
     device: options.Device = "auto",
-    seed: options.Seed = 0,
-    dry_run: Annotated[bool, typer.Option(help="Show what would be run, and stop.")] = False,
+    dry_run: Annotated[bool, typer.Option(help="Show what would be run, with time and disk, and stop.")] = False,
     as_json: options.AsJson = False,
-    as_csv: options.AsCsv = False,
 ) -> None:
-    """Train and test every method on every store of a folder, on the same episodes; run again to continue.
+    """Train and test every method on every data set at hand, and set the results beside the published ones.
 
-    Example: ta2n table --cache ./feats --methods protonet,ta2n --shots 1,5
+    Run again to continue. Writes table.md, table.csv, table.tex and table.html. Without any data set the table is made
+    on clips that ta2n renders, and says so.
+
+    Example: ta2n table --cache ./feats --only ucf101,protonet,ta2n --shots 1,5
     """
-    stores = _stores(cache)
-    from ta2n.pipeline.cache import FeatureCache
+    from ta2n.pipeline.compare import Exam
+    from ta2n.pipeline.report.files import write_table
+    from ta2n.pipeline.report.fill import Plan, without_store
+    from ta2n.pipeline.report.results import as_record
+    from ta2n.pipeline.report.rows import read_rows
 
     chosen = options.protocol(protocol)
-    names = comparison.method_names(methods)
-    common: dict[str, Any] = {
+    given = {
         "way": way,
-        "queries": queries or chosen.train_queries,
+        "queries": queries,
         "epochs": epochs,
-        "episodes_per_epoch": episodes or chosen.episodes_per_epoch,
-        "accumulate": accumulate or chosen.accumulate,
+        "episodes_per_epoch": episodes,
+        "accumulate": accumulate,
         "optimizer": optimizer,
-        "learning_rate": lr or chosen.learning_rate,
-        "seed": seed,
+        "learning_rate": lr,
     }
-    wanted = comparison.shot_numbers(shots)
-    values: dict[str, list[Row]] = {}
-    for store in stores:
-        opened = FeatureCache.open(store)
-        runs = [_settings(opened, name, shot, project, common) for shot in wanted for name in names]
-        if dry_run:
-            note("\n".join(f"{store}: {run.method}, {run.shot} shots, at most {run.epochs} epochs" for run in runs))
-            continue
-        count = test_episodes or chosen.test_episodes
-        folder = out / opened.manifest.dataset
-        values[opened.manifest.dataset] = comparison.run(
-            opened, runs, folder, episodes=count, queries=chosen.test_queries, device=device
-        )
-    if not dry_run:
-        comparison.report(values, way, as_json=as_json, as_csv=as_csv)
+    wanted, datasets = _chosen(read_rows(recipes or _own_recipes()), only)
+    at_hand = sources.find(cache, datasets, root, splits)
+    demo = not at_hand.stores and not at_hand.found
+    settings = {name: value for name, value in given.items() if value is not None}
+    if demo:
+        settings, project = DEMO_SETTINGS | settings, project or DEMO_PROJECT
+        test_episodes = test_episodes or DEMO_TEST_EPISODES
+    plan = Plan(
+        rows=wanted,
+        shots=comparison.shot_numbers(shots),
+        seeds=[options.whole(seed, "--seeds") for seed in seeds.split(",")],
+        settings=_settings_of(protocol, settings, project),
+        exam=Exam(episodes=test_episodes or chosen.test_episodes, queries=chosen.test_queries),
+        runs=out,
+        tuned=tuned,
+        device=options.torch_device(device),
+    )
+    if demo:
+        note(f"no features in {cache}, and no data set on disk.\n{sources.how_to_get_them(cache)}")
+    if dry_run:
+        _plan(at_hand, plan, demo)
+        return
+    if demo:
+        at_hand.stores["clips"] = sources.demo_store(device)
+    sources.extract_found(at_hand, cache, root, splits, device)
+    results = [result for store in at_hand.stores.values() for result in _fill(store, plan)]
+    for name, reason in at_hand.missing.items():
+        results += without_store(name, plan, reason)
+    notes = _notes(plan, protocol, settings, project)
+    files = write_table(results, out, title=DEMO_TITLE if demo else TITLE, way=way, notes=notes)
+    if as_json:
+        print_json({"files": files, "results": [as_record(result, results) for result in results]})
+    else:
+        _print(results, way)
+    note(f"the table is in {', '.join(map(str, files))}")
 
 
-def _stores(cache: Path) -> list[Path]:
-    if (cache / "zarr.json").is_file():
-        return [cache]
-    stores = sorted(cache.glob("*.zarr"))
-    if not stores:
-        raise MissingError(
-            f"{cache}: no feature store there, so there is no table to make; first "
-            f"`ta2n extract --dataset FOLDER --cache {cache}`, or `ta2n demo` and `ta2n table --cache demo/feats`"
-        )
-    return stores
+def _own_recipes() -> Path:
+    import ta2n.recipes
+
+    return Path(str(ta2n.recipes.__file__)).parent
 
 
-def _settings(cache: "FeatureCache", method: str, shot: int, project: int | None, common: dict[str, Any]) -> "Settings":
+def _chosen(rows: list["TableRow"], only: str) -> tuple[list["TableRow"], list[str]]:
+    """The rows that are asked for, and the data sets; all rows where none is named."""
+    names = [name.strip() for name in only.split(",") if name.strip()]
+    methods = [name for name in names if name in {row.method for row in rows}]
+    wanted = [row for row in rows if not methods or row.method in methods]
+    return wanted, [name for name in names if name not in methods]
+
+
+def _settings_of(
+    protocol: str, given: dict[str, Any], project: int | None
+) -> Callable[["FeatureCache", "TableRow", int, int], "Settings"]:
+    """What a run is trained with: a flag, else the row's recipe, else the protocol."""
     from ta2n.pipeline.objectives import usual_objective
     from ta2n.pipeline.settings import Settings
 
-    return Settings(
-        method=method,
-        objective=usual_objective(method),
-        options=options.head_arguments(method, None, project),
-        shot=shot,
-        frames=options.default_frames(cache),
-        **common,
-    )
+    chosen = options.protocol(protocol)
+    usual = {
+        "queries": chosen.train_queries,
+        "episodes_per_epoch": chosen.episodes_per_epoch,
+        "accumulate": chosen.accumulate,
+        "learning_rate": chosen.learning_rate,
+    }
+
+    def settings(cache: "FeatureCache", row: "TableRow", shot: int, seed: int) -> "Settings":
+        drops = {"dropout": chosen.dropout} if "dropout" in options.accepted(row.method) else {}
+        values = usual | {"objective": usual_objective(row.method)} | dict(row.train) | given
+        return Settings(
+            method=row.method,
+            options=drops | options.head_arguments(row.method, None, project),
+            shot=shot,
+            frames=options.default_frames(cache),
+            seed=seed,
+            **values,
+        )
+
+    return settings
+
+
+def _fill(store: Path, plan: "Plan") -> list["Result"]:
+    from ta2n.pipeline.cache import FeatureCache
+    from ta2n.pipeline.report.fill import fill
+
+    cache = FeatureCache.open(store)
+    total = len(plan.rows) * len(plan.shots) * len(plan.seeds)
+    started = 0
+
+    def show(row: "TableRow", shot: int, seed: int) -> None:
+        nonlocal started
+        started += 1
+        note(f"{cache.manifest.dataset}: {row.title}, {shot}-shot, seed {seed} ({started} of {total})")
+
+    return fill(cache, plan, on_run=show)
+
+
+def _plan(at_hand: sources.Sources, plan: "Plan", demo: bool) -> None:
+    """Prints what would be done, with time and disk."""
+    from ta2n.pipeline.cache import FeatureCache
+    from ta2n.pipeline.report.estimate import estimate_run, product_rate
+
+    rate = product_rate(plan.device)
+    lines = []
+    for name, store in at_hand.stores.items():
+        cache = FeatureCache.open(store)
+        found = [
+            estimate_run(cache, plan.settings(cache, row, shot, seed), plan.exam, rate=rate)
+            for shot in plan.shots
+            for row in plan.rows
+            for seed in plan.seeds
+        ]
+        seconds, space = sum(one.seconds for one in found), sum(one.bytes for one in found)
+        lines.append([name, str(len(found)), duration(seconds), size(space), "there"])
+    for name, videos in at_hand.found.items():
+        lines.append([name, "", "after extraction", size(len(videos) * MAP_BYTES), f"{len(videos)} clips to extract"])
+    lines += [[name, "", "", "", reason] for name, reason in at_hand.missing.items()]
+    if demo:
+        lines.append(["clips", "", "about an hour on two cores", size(400 * 1280 * 8 * 49 * 2), "400 clips to render"])
+    stdout().print(table("runs to do, at most", ["data set", "runs", "time, roughly", "disk", "features"], lines))
+
+
+def _notes(plan: "Plan", protocol: str, settings: dict[str, Any], project: int | None) -> list[str]:
+    changed = ", ".join(f"{name} {value}" for name, value in settings.items())
+    return [
+        f"Protocol {protocol}{', but ' + changed if changed else ''}"
+        f"{f', behind a learned projection to {project} channels' if project else ''}.",
+        "Frozen backbone: heads on cached features of a backbone that was never trained on the task. Published results "
+        "train it end to end; the column fine-tuned is what compares with them.",
+        f"± is the 95 % interval over {plan.exam.episodes} test episodes of the same videos, the same for all methods; "
+        "± behind a number of seeds is their standard deviation. Against ProtoNet: paired, episode by episode.",
+        "MACs and train ms are of one training episode's forward pass and of its forward and backward pass; test ms is "
+        "of one test episode, with work once a video spread over all.",
+    ]
+
+
+def _print(results: list["Result"], way: int) -> None:
+    from ta2n.pipeline.report.results import to_sheets
+
+    for sheet in to_sheets([result for result in results if result.runs or result.tuned], way=way):
+        stdout().print(table(sheet.title, list(sheet.columns), [list(row) for row in sheet.rows]))
+        for text in sheet.notes:
+            stdout().print(text, markup=False)

@@ -62,10 +62,23 @@ def measure_costs(head: Head, support: Tensor, query: Tensor, labels: Tensor, *,
 
 def count_macs(head: Head, support: torch.Size, query: torch.Size, *, shot: int) -> int:
     """Multiply-accumulates of a head's forward pass on maps of two shapes; nothing is computed for it."""
+    return _count(head, lambda shapes: shapes(_empty(support), _empty(query), shot=shot))
+
+
+def count_embed_macs(head: Head, maps: torch.Size, *, shot: int) -> int:
+    """Multiply-accumulates of what a head does once a video, on maps of a shape."""
+    return _count(head, lambda shapes: shapes.embed(_empty(maps), shot=shot))
+
+
+def _empty(shape: torch.Size) -> Tensor:
+    return torch.empty(shape, device="meta")
+
+
+def _count(head: Head, call: Callable[[Head], object]) -> int:
     # Shapes alone: a device whose kernels count but do not compute, and where no vendor kernel hides its products.
     shapes = copy.deepcopy(head).eval().to("meta")
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        shapes(torch.empty(support, device="meta"), torch.empty(query, device="meta"), shot=shot)
+        call(shapes)
     return int(counter.get_total_flops()) // 2
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-FOLDERS = ("cache_schema", "pipeline", "cli")
+FOLDERS = ("cache_schema", "pipeline", "cli", "recipes")
 
 
 def tracked() -> list[str]:
@@ -31,6 +31,6 @@ def test_the_wheel_holds_what_is_tracked(tmp_path: Path) -> None:
     (wheel,) = (tmp_path / "dist").glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
         held = {name for name in archive.namelist() if ".dist-info/" not in name}
-    wanted = {f"ta2n/{name}" for name in files if name.startswith(FOLDERS) and name.endswith(".py")}
+    wanted = {f"ta2n/{name}" for name in files if name.startswith(FOLDERS) and name.endswith((".py", ".toml"))}
     wanted |= {name.removeprefix("src/") for name in files if name.startswith("src/")}
     assert held == wanted

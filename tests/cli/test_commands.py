@@ -334,34 +334,3 @@ def test_lists_that_make_no_sense(feats: Path, arguments: tuple[str, ...], messa
     made = run("train-head", "--cache", feats, *arguments)
     assert made.exit_code == 2
     assert message in made.stderr
-
-
-def test_the_table_of_every_store(feats: Path, tmp_path: Path) -> None:
-    arguments: list[str | Path] = [
-        "table",
-        "--cache",
-        feats,
-        "--out",
-        tmp_path,
-        "--methods",
-        "tsn++,protonet",
-        "--shots",
-        "1,3",
-    ]
-    arguments += ["--way", "3", "--queries", "2", "--epochs", "1", "--episodes", "4", "--test-episodes", "20"]
-    made = run(*arguments)
-    assert made.exit_code == 0, made.output
-    assert "toy: 3-way, 20 test episodes of 48 clips, heads on frozen features" in made.stdout
-    values = json.loads(run(*arguments, "--json").stdout)["toy"]
-    assert [(row["method"], row["shot"]) for row in values] == [
-        ("protonet", 1), ("tsn++", 1), ("protonet", 3), ("tsn++", 3),
-    ]  # fmt: skip
-    assert values[0]["against_protonet"] is None
-    assert values[1]["against_protonet"] is not None
-
-
-def test_a_table_of_nothing_says_what_to_do(tmp_path: Path) -> None:
-    made = run("table", "--cache", tmp_path)
-    assert made.exit_code == 2
-    assert "there is no table to make; first `ta2n extract" in made.stderr
-    assert run("table", "--cache", tmp_path, "--shots", "one").exit_code == 2

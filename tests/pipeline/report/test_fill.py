@@ -1,0 +1,89 @@
+"""The table from a store: fine-tuned checkpoints beside frozen ones, and the cost of making it."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+import tiny_cache
+import torch
+
+from ta2n.pipeline.cache import FeatureCache
+from ta2n.pipeline.compare import Exam
+from ta2n.pipeline.report.estimate import estimate_run, product_rate
+from ta2n.pipeline.report.fill import Plan, fill, without_store
+from ta2n.pipeline.report.rows import TableRow
+from ta2n.pipeline.settings import Settings
+from ta2n.pipeline.train import train_head
+
+CPU = torch.device("cpu")
+EXAM = Exam(episodes=10, queries=1)
+
+
+def settings(cache: FeatureCache, row: TableRow, shot: int, seed: int) -> Settings:
+    return Settings(
+        method=row.method,
+        way=3,
+        shot=shot,
+        queries=2,
+        frames=4,
+        epochs=1,
+        episodes_per_epoch=2,
+        val_episodes=2,
+        seed=seed,
+    )
+
+
+def plan(folder: Path, *methods: str) -> Plan:
+    rows = [TableRow(method, method.upper(), {}, {}, folder / f"{method}.toml") for method in methods]
+    return Plan(
+        rows=rows,
+        shots=[1],
+        seeds=[0],
+        settings=settings,
+        exam=EXAM,
+        runs=folder / "runs",
+        tuned=folder / "tuned",
+        device=CPU,
+    )
+
+
+def test_a_fine_tuned_checkpoint_is_tested_on_its_own_features(tmp_path: Path) -> None:
+    frozen = FeatureCache.open(tiny_cache.write_cache(tmp_path / "feats", map_shape=(6, 4, 7, 7), signal=0.0))
+    made = plan(tmp_path, "protonet", "tsn++")
+    folder = made.tuned / frozen.manifest.dataset / "tsn++-1shot"
+    tuned = FeatureCache.open(tiny_cache.write_cache(folder, map_shape=(6, 4, 7, 7), signal=5.0))
+    train_head(tuned, settings(tuned, made.rows[1], 1, 0), folder, device=CPU)
+    protonet, tsn = fill(frozen, made)
+    assert protonet.tuned is None
+    assert protonet.tuned_missing == f"no fine-tuned checkpoint in {made.tuned}"
+    assert tsn.tuned
+    assert tsn.accuracy
+    assert tsn.tuned.accuracy.mean > tsn.accuracy.mean + 0.2
+
+    wrong = made.tuned / frozen.manifest.dataset / "protonet-1shot"
+    folder.rename(wrong)
+    protonet, tsn = fill(frozen, made)
+    assert "is of tsn++, expected protonet" in protonet.tuned_missing
+    assert tsn.tuned is None
+
+
+def test_a_data_set_that_is_not_there(tmp_path: Path) -> None:
+    results = without_store("ucf101", plan(tmp_path, "protonet", "otam"), "not on disk")
+    assert [(result.dataset, result.method, result.missing) for result in results] == [
+        ("ucf101", "protonet", "not on disk"),
+        ("ucf101", "otam", "not on disk"),
+    ]
+
+
+@pytest.mark.parametrize("method", ["ta2n", "otam", "protonet"])
+def test_estimates_grow_with_the_work(tmp_path: Path, method: str) -> None:
+    cache = FeatureCache.open(tiny_cache.write_cache(tmp_path, map_shape=(6, 4, 7, 7)))
+    row = TableRow(method, method, {}, {}, tmp_path)
+    short = settings(cache, row, 1, 0)
+    rate = product_rate(CPU)
+    assert rate > 1e8
+    one = estimate_run(cache, short, EXAM, rate=rate)
+    more = estimate_run(cache, dataclasses.replace(short, episodes_per_epoch=200), EXAM, rate=rate)
+    assert 0 < one.seconds < more.seconds < 600
+    assert one.bytes == more.bytes
+    assert (one.bytes > 0) == (method == "ta2n")

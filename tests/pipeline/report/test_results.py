@@ -1,0 +1,95 @@
+"""The table's cells: ours, differences, footnotes, and what stands where there is nothing."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ta2n.pipeline.compare import Row
+from ta2n.pipeline.costs import Costs
+from ta2n.pipeline.metrics import estimate, paired_difference
+from ta2n.pipeline.report.files import write_table
+from ta2n.pipeline.report.results import Result, as_record, to_sheets
+from ta2n.pipeline.report.rows import Published
+
+COSTS = Costs(parameters=12, macs=8_330_000_000, train_ms=2.0, peak_bytes=None)
+EASY, HARD = np.array([1.0, 0.8, 0.6, 0.8]), np.array([0.6, 0.6, 0.4, 0.4])
+
+
+def run(accuracies: np.ndarray, method: str = "ta2n") -> Row:
+    return Row(method, 1, accuracies, None, 0, COSTS, 0.5, 40)
+
+
+def results() -> list[Result]:
+    return [
+        Result(dataset="ucf101", method="protonet", title="ProtoNet", shot=1, runs=(run(HARD, "protonet"),)),
+        Result(
+            dataset="ucf101",
+            method="ta2n",
+            title="TA2N",
+            shot=1,
+            runs=(run(EASY), run(EASY - 0.2)),
+            published=Published(81.9, "ResNet-50", ""),
+            tuned_missing="no fine-tuned checkpoint",
+        ),
+        Result(
+            dataset="ucf101",
+            method="otam",
+            title="OTAM",
+            shot=1,
+            missing="the disk is full",
+            published=Published(79.9, "ResNet-50", ""),
+            tuned_missing="no fine-tuned checkpoint",
+        ),
+        Result(dataset="hmdb51", method="otam", title="OTAM", shot=1, missing="no store", tuned=run(EASY, "otam")),
+    ]
+
+
+def test_seeds_are_averaged_episode_by_episode() -> None:
+    ta2n = results()[1]
+    assert ta2n.accuracy == estimate(EASY - 0.1)
+    assert ta2n.spread == pytest.approx(np.std([0.8, 0.6], ddof=1))
+    assert ta2n.above_published == pytest.approx(0.7 - 0.819)
+    assert results()[0].spread is None
+    assert results()[0].above_published is None
+    assert results()[2].accuracy is None
+
+
+def test_a_published_number_never_stands_where_ours_is_missing() -> None:
+    sheets = to_sheets(results(), way=5)
+    assert [sheet.title for sheet in sheets] == ["ucf101, 5-way 1-shot", "hmdb51, 5-way 1-shot"]
+    sheet = sheets[0]
+    cells = {row[0]: dict(zip(sheet.columns, row, strict=True)) for row in sheet.rows}
+    otam, ta2n = cells["OTAM"], cells["TA2N"]
+    assert otam["frozen backbone"].startswith("none [")
+    mark = otam["frozen backbone"].removeprefix("none ")
+    assert f"{mark} the disk is full" in sheet.notes
+    assert otam["published"].startswith("79.9 [")
+    assert otam["frozen − published"] == otam["against ProtoNet"] == otam["MACs"] == ""
+    assert ta2n["frozen − published"] == "-11.9"
+    assert ta2n["against ProtoNet"] == paired_difference(EASY - 0.1, HARD).percent(signed=True)
+    assert ta2n["seeds"] == "2 (± 14.14)"
+    assert ta2n["MACs"] == "8.33 G"
+    # The same footnote is written once: why nothing is fine-tuned, for both.
+    assert ta2n["fine-tuned"] == otam["fine-tuned"]
+    assert len(set(sheet.notes)) == len(sheet.notes)
+
+
+def test_records_and_files_agree(tmp_path: Path) -> None:
+    made = results()
+    files = write_table(made, tmp_path / "new", title="Results", way=5, notes=["Small."])
+    assert sorted(file.suffix for file in files) == [".csv", ".html", ".json", ".md", ".tex"]
+    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == sorted(file.name for file in files)
+    by = {file.suffix: file.read_text() for file in files}
+    stored = json.loads(by[".json"])["results"]
+    assert stored == [as_record(result, made) for result in made]
+    lines = list(csv.DictReader(by[".csv"].splitlines()))
+    assert [line["method"] for line in lines] == ["protonet", "ta2n", "otam", "otam"]
+    assert float(lines[1]["accuracy"]) == stored[1]["accuracy"] == pytest.approx(0.7)
+    assert lines[2]["accuracy"] == ""
+    assert lines[2]["missing"] == "the disk is full"
+    assert stored[3]["tuned_accuracy"] == pytest.approx(0.8)
+    assert all("70.00 ± 16.00" in by[form] for form in (".md", ".html"))
+    assert r"70.00 $\pm$ 16.00 \%" in by[".tex"]
