@@ -1,15 +1,19 @@
 """The rows that ``--dataset`` means: the clips of a published split, or those of a folder."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ta2n.cache_schema.errors import InputError
+from ta2n.cache_schema.errors import InputError, MissingError
 from ta2n.cli.console import note
 
 if TYPE_CHECKING:
     from ta2n.cache_schema.table import VideoTable
+    from ta2n.pipeline.videos.lists import Listed
+
+DATA = "TA2N_DATA"
 
 Root = Annotated[
     Path | None,
@@ -49,13 +53,95 @@ def dataset_rows(
 ) -> tuple[str, "VideoTable"]:
     """The name of a data set and its rows; tells on stderr what is odd.
 
+    A named data set has a row for every video of its lists, on every machine: videos that are not on disk are rows
+    that fail, and that a later run with `--retry-failed` fills.
+
     Raises:
-        InputError: an option does not go with this data set.
+        InputError: an option does not go with this data set, or none of its videos is there.
+        MissingError: its folder or its lists are not there.
     """
+    from ta2n.pipeline.videos.published import PUBLISHED
+
+    if dataset in PUBLISHED:
+        if split_file is not None:
+            raise InputError("--split-file goes with a folder; for a named data set give --splits, a folder of lists")
+        return dataset, published_rows(dataset, find_root(dataset, root), splits)
     for flag, value in (("--root", root), ("--splits", splits)):
         if value is not None:
-            raise InputError(f"{flag} goes with the name of a data set; {dataset!r} is taken for a folder")
+            names = ", ".join(PUBLISHED)
+            raise InputError(f"{flag} goes with one of {names}; {dataset!r} is none of them and taken for a folder")
+    if not Path(dataset).exists():
+        raise MissingError(
+            f"{dataset}: there is no such folder, and no data set of this name; name a folder of clips, or one of "
+            f"{', '.join(PUBLISHED)}"
+        )
     return folder_rows(Path(dataset), split_file, seed)
+
+
+def published_rows(name: str, root: Path, splits: Path | None) -> "VideoTable":
+    """The rows of a named data set, one for every video of its lists."""
+    from ta2n.cache_schema.table import VideoTable
+    from ta2n.pipeline.videos.match import match
+    from ta2n.pipeline.videos.published import PUBLISHED
+    from ta2n.pipeline.videos.scan import scan_copy
+
+    dataset = PUBLISHED[name]
+    videos = listed_videos(name, splits)
+    matches = match(videos, scan_copy(root).clips, dataset)
+    if not matches.found:
+        raise InputError(
+            f"{root}: holds none of the {len(videos)} videos of {name}; `ta2n dataset check {name} --root {root}` says "
+            "what is there instead"
+        )
+    by_rule = ", ".join(f"{count} by {rule}" for rule, count in matches.rules.items())
+    note(f"{name}: {len(matches.found)} of {len(videos)} listed videos found in {root} ({by_rule})")
+    if missing := len(videos) - len(matches.found):
+        doubtful = f", {len(matches.doubtful)} of them in doubt between several clips" if matches.doubtful else ""
+        note(
+            f"note: {missing} listed videos are not there{doubtful}; they are recorded as failed and left out of "
+            f"episodes. `ta2n dataset check {name}` lists them"
+        )
+    # A video that was not found keeps the path that the list gives it, where there is nothing to decode.
+    return VideoTable.from_rows(
+        [(video.id, matches.found.get(video.id, video.id), video.label, video.split) for video in videos],
+        root=str(root.resolve()),
+    )
+
+
+def listed_videos(name: str, splits: Path | None) -> tuple["Listed", ...]:
+    """The videos of a named data set's lists: of a folder, or of the published ones, fetched where they are not yet."""
+    from ta2n.pipeline.videos.fetch import fetch_lists, lists_home
+    from ta2n.pipeline.videos.lists import read_lists
+    from ta2n.pipeline.videos.published import PUBLISHED
+
+    dataset = PUBLISHED[name]
+    folder = splits or fetch_lists(dataset, lists_home(), on_file=lambda url: note(f"fetching {url}"))
+    lists = read_lists(folder, dataset)
+    for line in lists.notes:
+        note(f"note: {line}")
+    return lists.videos
+
+
+def find_root(name: str, root: Path | None) -> Path:
+    """The folder of a named data set's clips: `--root` or TA2N_DATA, or the one folder in it that is called like it.
+
+    Raises:
+        InputError: nothing says where the clips are, or several folders could be meant.
+        MissingError: there is no such folder.
+    """
+    from ta2n.pipeline.videos.published import PUBLISHED
+
+    if root is None and not os.environ.get(DATA):
+        raise InputError(f"where are the clips of {name}? Give --root FOLDER, or set {DATA} to their folder")
+    base = root or Path(os.environ[DATA])
+    if not base.is_dir():
+        raise MissingError(f"{base}: there is no such folder; give --root or {DATA} the folder of the clips of {name}")
+    with os.scandir(base) as entries:  # there may be 200,000 clips in it
+        homes = [entry.name for entry in entries if entry.name.lower() in PUBLISHED[name].homes and entry.is_dir()]
+    if len(homes) > 1:
+        names = ", ".join(sorted(homes))
+        raise InputError(f"{base}: several folders could hold {name} ({names}); give --root one of them")
+    return base / homes[0] if homes else base
 
 
 def folder_rows(dataset: Path, split_file: Path | None, seed: int) -> tuple[str, "VideoTable"]:

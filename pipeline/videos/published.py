@@ -18,7 +18,7 @@ class Published:
     Attributes:
         name: as `--dataset` takes it, and as its feature store is called.
         lists: folder of its lists in their source.
-        digests: SHA-256 of every file of that folder which is used, by name.
+        digests: SHA-256 of each list file, by its name.
         homes: how the folder of its clips is usually called.
         numbered: whether a clip's name is a number that no other clip of the data set has, whatever folder it is in.
         timed: whether a clip's name may end in its time in the source, `_000012_000022`.
@@ -34,9 +34,8 @@ class Published:
     flip: bool = True
 
 
-def _digests(train: str, val: str, test: str, **others: str) -> Mapping[str, str]:
-    named = {f"{name}.json": digest for name, digest in others.items()}
-    return MappingProxyType(dict(zip(LISTS, (train, val, test), strict=True)) | named)
+def _digests(train: str, val: str, test: str) -> Mapping[str, str]:
+    return MappingProxyType(dict(zip(LISTS, (train, val, test), strict=True)))
 
 
 _SSV2 = ("something-something-v2", "20bn-something-something-v2", "somethingsomethingv2", "ssv2", "sthv2", "smsm")
@@ -69,7 +68,6 @@ _ALL = (
             "61b5f7eda569db893994d7855fab46dd4fbe7e467f3bdb8d57aef5106e58659f",
             "b9884e9e716fbb9a902121d797c0a43ec04517085eb6b36a2804e037db63d6eb",
             "83a1ac8e7c6f720c55dced1dc9deae1c11fb8271f8a3bb1f0952aed068646a1e",
-            classInd="5c9661d5e943d8620ff629fa8bceead117307ddd07496d5cd4234c159627fe05",
         ),
         homes=_SSV2,
         numbered=True,
@@ -82,7 +80,6 @@ _ALL = (
             "bfdc21ef80a2c702a331a30d62501903d860ac3d47d4d2c826696f68fe4a6c1d",
             "f2e259a25646f7c3440df3b504b1ae6aad1919ab2669ba420a037418d1a63995",
             "e8b4b69302bd85522fffdaebedd212557a8088e76df6dfcc76a82ac953fe739a",
-            classInd_cmn="a93af186b7631ae6bdfcf6c6a98228b1e8df07d93f047e18777e4e693662432a",
         ),
         homes=_SSV2,
         numbered=True,
