@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import ta2n
-from ta2n.cli import cache, demo, evaluate, extract, table, train
+from ta2n.cli import cache, dataset, demo, evaluate, extract, table, train
 from ta2n.cli.errors import DEBUG, guarded
 
 app = typer.Typer(
@@ -38,6 +38,7 @@ app.command("extract")(guarded(extract.extract))
 app.command("train-head")(guarded(train.train_head))
 app.command("evaluate")(guarded(evaluate.evaluate))
 app.add_typer(cache.app, name="cache")
+app.add_typer(dataset.app, name="dataset")
 app.command("table")(guarded(table.make_table))
 app.command("demo")(guarded(demo.demo))
 

@@ -63,9 +63,7 @@ def dataset_rows(
     from ta2n.pipeline.videos.published import PUBLISHED
 
     if dataset in PUBLISHED:
-        if split_file is not None:
-            raise InputError("--split-file goes with a folder; for a named data set give --splits, a folder of lists")
-        return dataset, published_rows(dataset, find_root(dataset, root), splits)
+        return dataset, published_rows(dataset, *named_videos(dataset, root, splits, split_file))
     for flag, value in (("--root", root), ("--splits", splits)):
         if value is not None:
             names = ", ".join(PUBLISHED)
@@ -78,16 +76,27 @@ def dataset_rows(
     return folder_rows(Path(dataset), split_file, seed)
 
 
-def published_rows(name: str, root: Path, splits: Path | None) -> "VideoTable":
+def named_videos(
+    name: str, root: Path | None, splits: Path | None, split_file: Path | None
+) -> tuple[Path, tuple["Listed", ...]]:
+    """The folder of a named data set's clips, and the videos of its lists.
+
+    Raises:
+        InputError: `--split-file` is given, which goes with folders.
+    """
+    if split_file is not None:
+        raise InputError("--split-file goes with a folder; for a named data set give --splits, a folder of lists")
+    return find_root(name, root), listed_videos(name, splits)
+
+
+def published_rows(name: str, root: Path, videos: tuple["Listed", ...]) -> "VideoTable":
     """The rows of a named data set, one for every video of its lists."""
     from ta2n.cache_schema.table import VideoTable
     from ta2n.pipeline.videos.match import match
     from ta2n.pipeline.videos.published import PUBLISHED
     from ta2n.pipeline.videos.scan import scan_copy
 
-    dataset = PUBLISHED[name]
-    videos = listed_videos(name, splits)
-    matches = match(videos, scan_copy(root).clips, dataset)
+    matches = match(videos, scan_copy(root).clips, PUBLISHED[name])
     if not matches.found:
         raise InputError(
             f"{root}: holds none of the {len(videos)} videos of {name}; `ta2n dataset check {name} --root {root}` says "
