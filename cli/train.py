@@ -8,9 +8,11 @@ import typer
 
 from ta2n.cache_schema.errors import InputError
 from ta2n.cli import comparison, options
-from ta2n.cli.console import note, print_json, progress, stdout
+from ta2n.cli.console import duration, note, print_json, progress, stdout
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from ta2n.pipeline.cache import FeatureCache
     from ta2n.pipeline.settings import Progress, Settings
     from ta2n.pipeline.train import Result
@@ -73,6 +75,12 @@ def train_head(
     test_episodes: Annotated[
         int | None, typer.Option(help="Test episodes of several methods. [default: the protocol's]", min=2)
     ] = None,
+    cache_in: Annotated[
+        str,
+        typer.Option(
+            help="Where the maps are while training: auto, disk, ram, or device (the card's memory).", metavar="PLACE"
+        ),
+    ] = "auto",
     protocol: options.ProtocolName = "ta2n-paper",
     split_file: options.SplitFile = None,
     device: options.Device = "auto",
@@ -139,7 +147,7 @@ def train_head(
         rows = comparison.run(opened, runs, folder, episodes=count, queries=chosen.test_queries, device=device)
         comparison.report({opened.manifest.dataset: rows}, way, as_json=as_json, as_csv=as_csv)
     else:
-        _report(_run(opened, runs[0], folder, device), opened, runs[0], as_json)
+        _report(_run(opened, runs[0], folder, device, cache_in), opened, runs[0], as_json)
 
 
 def _head_options(method: str, texts: list[str] | None, project: int | None, dropout: float) -> dict[str, Any]:
@@ -147,7 +155,7 @@ def _head_options(method: str, texts: list[str] | None, project: int | None, dro
     return drops | options.head_arguments(method, texts, project)
 
 
-def _run(cache: "FeatureCache", settings: "Settings", folder: Path, device: str) -> "Result":
+def _run(cache: "FeatureCache", settings: "Settings", folder: Path, device: str, place: str) -> "Result":
     from ta2n.pipeline.train import train_head as train
 
     with progress("training", settings.epochs * settings.episodes_per_epoch, "episodes") as bar:
@@ -160,7 +168,8 @@ def _run(cache: "FeatureCache", settings: "Settings", folder: Path, device: str)
             if settings.val_episodes:
                 note(f"epoch {number}: val {100 * state.val[-1]:.2f} %, best {100 * state.best_val:.2f} %")
 
-        return train(cache, settings, folder, device=options.torch_device(device), on_episode=episode, on_epoch=epoch)
+        where = options.torch_device(device)
+        return train(cache, settings, folder, device=where, place=place, on_episode=episode, on_epoch=epoch)
 
 
 def _report(result: "Result", cache: "FeatureCache", settings: "Settings", as_json: bool) -> None:
@@ -172,6 +181,7 @@ def _report(result: "Result", cache: "FeatureCache", settings: "Settings", as_js
         "best_epoch": state.best_epoch,
         "val_accuracy": state.best_val if settings.val_episodes else None,
         "stopped_early": result.stopped_early,
+        "seconds": {name: round(value, 3) for name, value in result.seconds.items()},
     }
     if as_json:
         print_json(values)
@@ -183,8 +193,16 @@ def _report(result: "Result", cache: "FeatureCache", settings: "Settings", as_js
         when = f"epoch {state.best_epoch}" if state.best_epoch else "before the first step"
         early = f"; stopped after {settings.patience} epochs without a better one" if result.stopped_early else ""
         console.print(f"best val accuracy {100 * state.best_val:.2f} % ({when}){early}", markup=False)
+    if result.seconds:
+        console.print(_times(result.seconds), markup=False)
     where = f" --dataset {cache.manifest.dataset}" if len(list(cache.path.parent.glob("*.zarr"))) > 1 else ""
     console.print(
         f"{result.folder}: to test it, ta2n evaluate --cache {cache.path.parent}{where} --checkpoint {result.folder}",
         markup=False,
     )
+
+
+def _times(seconds: "Mapping[str, float]") -> str:
+    total = sum(seconds.values())
+    shares = ", ".join(f"{name} {100 * value / total:.1f} %" for name, value in seconds.items())
+    return f"{duration(total)} of training: {shares}"

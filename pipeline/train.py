@@ -6,10 +6,11 @@ from its last checkpoint to exactly the result of a run that was not.
 
 import dataclasses
 import json
+import math
 import platform
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -21,15 +22,17 @@ from torch import Tensor, nn
 
 import ta2n
 from ta2n.cache_schema.errors import InputError
+from ta2n.pipeline.ahead import ahead
 from ta2n.pipeline.cache import FeatureCache
 from ta2n.pipeline.checkpoint import BEST, LAST, Checkpoint, load_checkpoint, save_checkpoint
-from ta2n.pipeline.episodes import Episodes
 from ta2n.pipeline.evaluate import accuracy, evaluate
+from ta2n.pipeline.feed import batch_reader, episode_reader, episodes_of, seeded
 from ta2n.pipeline.heads import ClipEmbedder, build_head
 from ta2n.pipeline.loader import MapLoader
 from ta2n.pipeline.metrics import estimate
 from ta2n.pipeline.objectives import BaseClassifier
 from ta2n.pipeline.settings import Progress, Settings
+from ta2n.pipeline.stopwatch import Stopwatch
 
 _SAVE_SECONDS = 60.0
 # These decide where a run stops, not what it passes through: a finished run can be continued with more epochs.
@@ -38,16 +41,22 @@ _NOT_COMPARED = ("epochs", "patience")
 
 @dataclass(frozen=True)
 class Result:
-    """How a run ended: its folder, its progress, and whether it stopped before its last epoch."""
+    """How a run ended.
+
+    Attributes:
+        folder: of the run.
+        progress: where it is.
+        stopped_early: whether it stopped before its last epoch.
+        seconds: that this call spent waiting for maps (``wait``), in ``forward``, ``backward`` and ``update``.
+    """
 
     folder: Path
     progress: Progress
     stopped_early: bool
+    seconds: Mapping[str, float]
 
 
 OnProgress = Callable[[Progress], None]
-# A loss, (B, classes) distances whose smallest is the answer, and the right answers.
-_Learned = tuple[Tensor, Tensor, NDArray[np.int64]]
 
 
 def train_head(
@@ -56,6 +65,7 @@ def train_head(
     folder: Path,
     *,
     device: torch.device,
+    place: str = "auto",
     on_episode: OnProgress | None = None,
     on_epoch: OnProgress | None = None,
 ) -> Result:
@@ -69,6 +79,7 @@ def train_head(
         settings: the run.
         folder: where it is kept.
         device: where the head runs.
+        place: where the maps of the train and val splits are kept: see :func:`ta2n.pipeline.resident.keep`.
         on_episode: called after every training episode.
         on_epoch: called after every validation, also the one before the first epoch.
 
@@ -78,7 +89,7 @@ def train_head(
     Raises:
         InputError: a split cannot give the episodes, the folder holds another run, or training diverged.
     """
-    run = _Run(cache, settings, folder, device)
+    run = _Run(cache, settings, folder, device, place)
     run.start()
     if run.progress.episode == 0 and not run.progress.val:
         run.validate()
@@ -91,17 +102,21 @@ def train_head(
         run.validate()
         if on_epoch:
             on_epoch(run.progress)
-    return Result(folder, run.progress, run.stopped_early)
+    return Result(folder, run.progress, run.stopped_early, dict(run.watch.seconds))
 
 
 class _Run:
     """A run's head, optimiser and place, and how they are kept on disk."""
 
-    def __init__(self, cache: FeatureCache, settings: Settings, folder: Path, device: torch.device) -> None:
+    def __init__(self, cache: FeatureCache, settings: Settings, folder: Path, device: torch.device, place: str) -> None:
         self.settings, self.folder, self.device, self.progress = settings, folder, device, Progress()
-        self.loader = MapLoader(cache, frames=settings.frames, device=device)
-        self.episodes = _episodes(cache, settings, "train")
-        self.val = _episodes(cache, settings, "val") if settings.val_episodes else None
+        self.watch = Stopwatch()
+        episodes = episodes_of(cache, settings, "train")
+        self.val = episodes_of(cache, settings, "val") if settings.val_episodes else None
+        splits = ["train", "val"] if self.val else ["train"]
+        rows = np.flatnonzero(np.any([cache.labels(split) >= 0 for split in splits], axis=0))
+        self.loader = MapLoader(cache, frames=settings.frames, device=device, rows=rows, place=place)
+        self.read = episode_reader(self.loader, settings, episodes)
         channels, _, size, _ = cache.map_shape
         self.about: dict[str, Any] = {
             "head": {
@@ -122,7 +137,8 @@ class _Run:
         self.trained = nn.ModuleDict({"head": self.head})
         if settings.objective == "base":
             with seeded(settings.seed, 0, device=device):
-                self.trained["classifier"] = BaseClassifier(self.head, cache.labels("train"))
+                self.trained["classifier"] = classifier = BaseClassifier(self.head, cache.labels("train"))
+            self.read = batch_reader(self.loader, settings, classifier)
         self.trained.to(device)
         # A classifier alone has nothing to teach a head without parameters.
         learns = any(parameter.requires_grad for parameter in self.head.parameters())
@@ -144,20 +160,24 @@ class _Run:
         per_epoch, accumulate = self.settings.episodes_per_epoch, self.settings.accumulate
         saved = time.monotonic()
         self.trained.train()
-        while True:
-            number, within = self.progress.episode, self.progress.episode % per_epoch
-            self._learn(number, within)
-            self.progress.episode += 1
-            last = within + 1 == per_epoch
-            # An epoch's last step may be of fewer episodes: an epoch stands alone, whatever its length.
-            if last or (within + 1) % accumulate == 0:
-                self._step()
-                if not last and time.monotonic() - saved > _SAVE_SECONDS:
-                    self._save_last()
-                    saved = time.monotonic()
-            yield
-            if last:
-                return
+        start = self.progress.episode
+        numbers = range(start, start - start % per_epoch + per_epoch)
+        with closing(ahead(self.read, numbers)) as read:
+            for number in numbers:
+                with self.watch("wait"):
+                    maps, labels = next(read)
+                within = number % per_epoch
+                self._learn(number, within, maps, labels)
+                self.progress.episode += 1
+                last = within + 1 == per_epoch
+                # An epoch's last step may be of fewer episodes: an epoch stands alone, whatever its length.
+                if last or (within + 1) % accumulate == 0:
+                    with self.watch("update"):
+                        self._step()
+                    if not last and time.monotonic() - saved > _SAVE_SECONDS:
+                        self._save_last()
+                        saved = time.monotonic()
+                yield
 
     def validate(self) -> None:
         """Evaluates on the val split, keeps the best weights, and writes down where the run is."""
@@ -182,34 +202,27 @@ class _Run:
         progress.loss = progress.accuracy = 0.0
         self._save_last()
 
-    def _learn(self, number: int, within: int) -> None:
-        """Adds the gradients of one episode, or of a batch of as many clips where a classifier is trained."""
-        generator = np.random.default_rng([self.settings.seed, number, 1])
-        learn = self._learn_batch if "classifier" in self.trained else self._learn_episode
-        loss, distances, labels = learn(number, generator)
-        if not torch.isfinite(loss):
-            raise InputError(f"training diverged: the loss of episode {number} is {loss.item()}; lower --lr")
-        loss.backward()  # type: ignore[no-untyped-call]
-        self.progress.loss += (loss.item() / len(labels) - self.progress.loss) / (within + 1)
-        self.progress.accuracy += (accuracy(distances.detach(), labels) - self.progress.accuracy) / (within + 1)
+    def _learn(self, number: int, within: int, maps: tuple[Tensor, ...], labels: NDArray[np.int64]) -> None:
+        """Adds the gradients of what was read."""
+        with self.watch("forward"):
+            loss, distances = self._loss(number, maps, torch.from_numpy(labels).to(self.device))
+            value = loss.item()
+        if not math.isfinite(value):
+            raise InputError(f"training diverged: the loss of episode {number} is {value}; lower --lr")
+        with self.watch("backward"):
+            loss.backward()  # type: ignore[no-untyped-call]
+            self.progress.loss += (value / len(labels) - self.progress.loss) / (within + 1)
+            self.progress.accuracy += (accuracy(distances.detach(), labels) - self.progress.accuracy) / (within + 1)
 
-    def _learn_episode(self, number: int, generator: np.random.Generator) -> _Learned:
-        episode = self.episodes[number]
-        support = self.loader.train(episode.support, generator)
-        query = self.loader.train(episode.query, generator)
+    def _loss(self, number: int, maps: tuple[Tensor, ...], labels: Tensor) -> tuple[Tensor, Tensor]:
+        """The loss, and (B, classes) distances whose smallest is the answer."""
         with seeded(self.settings.seed, number, device=self.device):
-            distances = self.head(support, query, shot=self.settings.shot)
-        loss = self.head.loss(distances, torch.from_numpy(episode.query_labels).to(self.device))
-        return loss, distances, episode.query_labels
-
-    def _learn_batch(self, number: int, generator: np.random.Generator) -> _Learned:
-        classifier, head = cast(BaseClassifier, self.trained["classifier"]), cast(ClipEmbedder, self.head)
-        rows = classifier.draw(self.settings.way * (self.settings.shot + self.settings.queries), generator)
-        maps = self.loader.train(rows, generator)
-        with seeded(self.settings.seed, number, device=self.device):
-            logits = classifier(head.embed_clip(maps))
-        labels = classifier.labels(rows)
-        return classifier.loss(logits, torch.from_numpy(labels).to(self.device)), -logits, labels
+            if "classifier" not in self.trained:
+                distances = self.head(*maps, shot=self.settings.shot)
+                return self.head.loss(distances, labels), distances
+            classifier = cast(BaseClassifier, self.trained["classifier"])
+            logits = classifier(cast(ClipEmbedder, self.head).embed_clip(*maps))
+            return classifier.loss(logits, labels), -logits
 
     def _step(self) -> None:
         for parameter in self.trained.parameters():
@@ -256,26 +269,6 @@ class _Run:
                 _, number, key = name.split(".", 2)
                 state.setdefault(int(number), {})[key] = tensor
         self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": state})
-
-
-@contextmanager
-def seeded(seed: int, number: int, *, device: torch.device) -> Iterator[None]:
-    """Makes torch's random draws inside the block a function of (seed, number), and leaves the global state alone."""
-    value = np.random.SeedSequence([seed, number]).generate_state(2, np.uint64)[0]
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(int(value))
-        yield
-
-
-def _episodes(cache: FeatureCache, settings: Settings, split: str) -> Episodes:
-    return Episodes(
-        cache.labels(split),
-        way=settings.way,
-        shot=settings.shot,
-        queries=settings.queries,
-        seed=settings.seed,
-        name=f"the {split} split",
-    )
 
 
 def _optimizer(settings: Settings, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:

@@ -13,9 +13,10 @@ from ta2n.pipeline.cache import FeatureCache
 from ta2n.pipeline.checkpoint import BEST, LAST, load_checkpoint, save_checkpoint
 from ta2n.pipeline.episodes import Episodes
 from ta2n.pipeline.evaluate import evaluate
+from ta2n.pipeline.feed import seeded
 from ta2n.pipeline.loader import MapLoader
 from ta2n.pipeline.settings import Progress, Settings
-from ta2n.pipeline.train import Result, seeded, train_head
+from ta2n.pipeline.train import Result, train_head
 
 CPU = torch.device("cpu")
 SHAPE = (6, 4, 7, 7)
@@ -222,3 +223,16 @@ def test_seeded_draws_leave_the_global_generator_alone() -> None:
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
     assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_where_the_time_goes_is_reported(cache: FeatureCache, tmp_path: Path) -> None:
+    result = train(cache, tmp_path / "run")
+    assert set(result.seconds) == {"wait", "forward", "backward", "update"}
+    assert all(value > 0 for value in result.seconds.values())
+
+
+@pytest.mark.parametrize("place", ["ram", "device", "disk"])
+def test_where_the_maps_are_kept_changes_nothing(cache: FeatureCache, tmp_path: Path, place: str) -> None:
+    train(cache, tmp_path / "a")
+    train_head(cache, QUICK, tmp_path / "b", device=CPU, place=place)
+    assert files(tmp_path / "a") == files(tmp_path / "b")

@@ -1,0 +1,97 @@
+"""Maps that are read once and stay: in memory, or on the card."""
+
+import os
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ta2n.cache_schema.errors import InputError
+from ta2n.pipeline.cache import FeatureCache
+
+PLACES = ("auto", "disk", "ram", "device")
+_READ = 64
+
+
+class Resident:
+    """The maps of some rows, every view, in float16.
+
+    Args:
+        cache: the store.
+        rows: to keep, (R,).
+        device: where to.
+
+    Attributes:
+        bytes: that they take.
+    """
+
+    def __init__(self, cache: FeatureCache, rows: NDArray[np.int64], device: torch.device) -> None:
+        self._place = np.full(len(cache), -1)
+        self._place[rows] = np.arange(len(rows))
+        self._maps = torch.empty((len(rows), cache.views, *cache.map_shape), dtype=torch.float16, device=device)
+        for start in range(0, len(rows), _READ):
+            for view in range(cache.views):
+                stop = min(start + _READ, len(rows))
+                self._maps[start:stop, view] = cache.read(rows[start:stop], view).to(device)
+        self.bytes = self._maps.nbytes
+
+    def holds(self, rows: NDArray[np.int64]) -> bool:
+        """Whether all of the rows are kept."""
+        return bool((self._place[rows] >= 0).all())
+
+    def read(self, rows: NDArray[np.int64], views: NDArray[np.int64]) -> Tensor:
+        """(B, C, T, H, W) float16 of rows (B,) and a view of each, where they are kept."""
+        places = torch.from_numpy(self._place[rows] * self._maps.shape[1] + views).to(self._maps.device)
+        return self._maps.flatten(0, 1).index_select(0, places)
+
+
+def keep(cache: FeatureCache, rows: NDArray[np.int64], place: str, device: torch.device) -> Resident | None:
+    """Keeps rows where it is asked for, or where it pays.
+
+    ``auto`` keeps them on a CUDA device where they fit into half of what is free there; else in memory where the
+    system's own file cache cannot serve as well, that is for a compressed store, and they fit into half of what is
+    free. An uncompressed store on the CPU stays on disk: the maps are in the file cache after their first reading.
+
+    Args:
+        cache: the store.
+        rows: (R,) that will be read again and again.
+        place: ``auto``, ``disk``, ``ram`` or ``device``.
+        device: where the head runs.
+
+    Returns:
+        What is kept; None where every reading shall go to the store.
+
+    Raises:
+        InputError: the place is unknown, or the maps do not fit where they are asked for.
+    """
+    if place not in PLACES:
+        raise InputError(f"--cache-in {place!r} is not known; choose {', '.join(PLACES)}")
+    needed = 2 * len(rows) * cache.views * int(np.prod(cache.map_shape))
+    on_card = device.type == "cuda"
+    if place == "auto":
+        if on_card and needed < _free(device) // 2:
+            return Resident(cache, rows, device)
+        fits = needed < _free(torch.device("cpu")) // 2
+        return Resident(cache, rows, torch.device("cpu")) if fits and (on_card or cache.compressed) else None
+    if place == "disk":
+        return None
+    where = device if place == "device" else torch.device("cpu")
+    free = _free(where)
+    if needed > free:
+        raise InputError(
+            f"--cache-in {place}: {len(rows)} clips of {cache.path} take {needed / 1e9:.1f} GB, and "
+            f"{free / 1e9:.1f} GB are free; use --cache-in disk"
+        )
+    return Resident(cache, rows, where)
+
+
+def _free(device: torch.device) -> int:
+    """Bytes that could be taken on a device now."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    try:
+        with open("/proc/meminfo") as lines:  # noqa: PTH123 (a stream, not a file)
+            return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
+    except (OSError, StopIteration):
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2

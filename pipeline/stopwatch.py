@@ -1,0 +1,33 @@
+"""Where the time of a loop goes, phase by phase."""
+
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+class Stopwatch:
+    """Adds up the seconds of named phases.
+
+    On a CUDA device a phase ends when its work is queued, not when it is done; the phase that first needs a number from
+    the card has the wait.
+
+    Attributes:
+        seconds: by phase, so far.
+    """
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = defaultdict(float)
+
+    @contextmanager
+    def __call__(self, phase: str) -> Iterator[None]:
+        """Adds what the block takes to a phase."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[phase] += time.perf_counter() - start
+
+    def share(self, phase: str) -> float:
+        """A phase's share of all seconds, 0 to 1."""
+        return self.seconds.get(phase, 0.0) / (sum(self.seconds.values()) or 1.0)
