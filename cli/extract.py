@@ -141,7 +141,9 @@ def _run(plan: "Plan", store: Path, settings: dict[str, Any]) -> "Summary":
 def _print(summary: "Summary") -> None:
     console = stdout()
     if summary.failed:
-        lines = [[name, reason] for name, reason in summary.failed[:_SHOWN_FAILURES]]
+        # Listed videos that are not on disk are known before; they must not crowd out what is broken.
+        known_last = sorted(summary.failed, key=lambda one: one[1].startswith("there is no such file"))
+        lines = [[name, reason] for name, reason in known_last[:_SHOWN_FAILURES]]
         made = table(f"{len(summary.failed)} clips failed", ["clip", "reason"], lines)
         made.columns[1].justify = "left"
         console.print(made)
