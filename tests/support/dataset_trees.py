@@ -1,0 +1,44 @@
+"""Copies of the published data sets as empty or tiny files, in the layouts that people have."""
+
+import os
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+import shared_data
+
+from ta2n.pipeline.videos.lists import Listed, read_lists
+from ta2n.pipeline.videos.published import PUBLISHED
+
+SPLIT_LISTS = shared_data.SHARED / "splits"
+SUFFIXES = {"ucf101": "avi", "hmdb51": "avi", "ssv2-otam": "webm", "ssv2-cmn": "webm", "kinetics-cmn": "mp4"}
+
+
+def listed(name: str) -> tuple[Listed, ...]:
+    """The videos of a data set's published lists."""
+    return read_lists(SPLIT_LISTS, PUBLISHED[name]).videos
+
+
+def usual_path(name: str, video: Listed) -> str:
+    """Where a video lies in the data set as its makers distribute it."""
+    folder = f"{video.folder}/" if not name.startswith("ssv2") else ""
+    return f"{folder}{video.name}.{SUFFIXES[name]}"
+
+
+def without_time(path: str) -> str:
+    """A path of Kinetics without the time that many tools put into the name, and without spaces."""
+    return re.sub(r"_\d{6}_\d{6}(\.\w+)$", r"\1", path).replace(" ", "_")
+
+
+def plant(root: Path, paths: Iterable[str], content: bytes = b"-") -> None:
+    """Writes a file of the same tiny content at every path."""
+    made = set()
+    for path in paths:
+        file = f"{root}/{path}"
+        folder = file.rpartition("/")[0]
+        if folder not in made:
+            Path(folder).mkdir(parents=True, exist_ok=True)
+            made.add(folder)
+        number = os.open(file, os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
+        os.write(number, content)
+        os.close(number)
