@@ -21,6 +21,7 @@ import torch
 
 from ta2n.cache_schema.errors import InputError
 from ta2n.pipeline.heads.arn import ARN
+from ta2n.pipeline.heads.cmn import CMN
 from ta2n.pipeline.heads.interface import ClipEmbedder, Embedding, Head
 from ta2n.pipeline.heads.otam import OTAM
 from ta2n.pipeline.heads.project import Projected
@@ -28,12 +29,14 @@ from ta2n.pipeline.heads.protonet import ProtoNet
 from ta2n.pipeline.heads.ta2n import TA2N
 from ta2n.pipeline.heads.tarn import TARN
 from ta2n.pipeline.heads.trn import TRN
+from ta2n.pipeline.heads.trx import TRX
 from ta2n.pipeline.heads.tsn import TSN
 
 __all__ = ["HEADS", "ClipEmbedder", "Embedding", "Head", "build_head"]
 
 HEADS: dict[str, Callable[..., Head]] = {
     "arn": ARN,
+    "cmn": CMN,
     "otam": OTAM,
     "protonet": ProtoNet,
     "ta2n": TA2N,
@@ -44,6 +47,7 @@ HEADS: dict[str, Callable[..., Head]] = {
     "ttm+tc": partial(TA2N, sc=False),
     "tarn": TARN,
     "trn++": TRN,
+    "trx": TRX,
     "tsn++": TSN,
 }
 

@@ -30,11 +30,16 @@ class ProtoNet(Head):
             raise InputError(f"metric={metric!r} is not known to protonet; choose 'cosine' or 'euclidean'")
         self.channels, self.frames, self.size = channels, frames, size
         self.metric = metric
+        self.clip_channels = channels
+
+    def embed_clip(self, maps: Tensor) -> Tensor:
+        """Maps (B, C, T, H, W) -> (B, C), their means."""
+        check_maps(maps, self.channels, self.frames, self.size)
+        return maps.mean((2, 3, 4), dtype=torch.promote_types(maps.dtype, torch.float32))
 
     def embed(self, maps: Tensor, *, shot: int | None = None) -> Embedding:
         """Maps (B, C, T, H, W) -> ``mean`` (B, C); the number of shots makes no difference."""
-        check_maps(maps, self.channels, self.frames, self.size)
-        return {"mean": maps.mean((2, 3, 4), dtype=torch.promote_types(maps.dtype, torch.float32))}
+        return {"mean": self.embed_clip(maps)}
 
     def compare(self, support: Embedding, query: Embedding, shot: int = 1) -> Tensor:
         """Distances (Q, N) of every query mean to every mean of K shot means."""

@@ -8,7 +8,8 @@ A head's test file needs no more than::
 
 ``options`` must leave nothing to chance in training mode, and ``channels``, ``frames`` and ``size`` may be set where
 the method needs other sizes. ``frame_counts`` lists the T it is tried with; ``trained`` is False for a head without
-weights. Distances are compared in float64 unless a test says otherwise.
+weights. Distances are compared in float64 unless a test says otherwise. A method whose distance of a clip to itself is
+the least there is also subclasses ``NearestToItself``.
 """
 
 from typing import Any, ClassVar
@@ -183,3 +184,23 @@ class HeadBehaviour:
         embedding = head.embed(self.maps(3, 2))
         with pytest.raises(InputError, match="support videos cannot be split"):
             head.compare(rows(embedding, list(range(videos))), embedding, shot=shot)
+
+
+class NearestToItself:
+    """For methods whose distance of a clip to itself is the least there is: 0, with one shot.
+
+    Not promised by OTAM (a smooth minimum over paths lies below the path of equal frames), by TRX (a query is rebuilt
+    from a mixture of tuples, not from its own), by TA2N from its second stage on (support and query are windowed in
+    opposite directions), and by ARN and TARN (a learned score has no least value).
+    """
+
+    method: ClassVar[str]
+    options: ClassVar[dict[str, Any]]
+
+    def test_a_query_equal_to_a_shot_is_nearest_to_its_class(self) -> None:
+        head = build_head(self.method, channels=6, frames=4, size=4, **self.options).double().eval()
+        maps = torch.randn((5, 6, 4, 4, 4), generator=torch.Generator().manual_seed(0), dtype=torch.float64).relu()
+        distances = head(maps, maps[[3, 1, 4]])
+        assert distances.argmin(1).tolist() == [3, 1, 4]
+        found = distances[[0, 1, 2], [3, 1, 4]]
+        torch.testing.assert_close(found, torch.zeros(3, dtype=torch.float64), rtol=0, atol=1e-12)

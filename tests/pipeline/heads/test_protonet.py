@@ -2,14 +2,15 @@
 
 import pytest
 import torch
-from head_behaviour import HeadBehaviour
+from head_behaviour import HeadBehaviour, NearestToItself
 from plain_protonet import plain_protonet
 
 from ta2n.cache_schema.errors import InputError
 from ta2n.pipeline.heads import build_head
+from ta2n.pipeline.heads.interface import ClipEmbedder
 
 
-class TestProtoNet(HeadBehaviour):
+class TestProtoNet(HeadBehaviour, NearestToItself):
     method = "protonet"
     trained = False
     frame_counts = (1, 2, 8)
@@ -48,3 +49,12 @@ def test_the_plain_form(metric: str, shot: int) -> None:
 def test_an_unknown_metric_is_refused() -> None:
     with pytest.raises(InputError, match=r"metric='manhattan' .* choose 'cosine' or 'euclidean'"):
         build_head("protonet", channels=2, frames=1, size=1, metric="manhattan")
+
+
+@pytest.mark.parametrize("project", [None, 3])
+def test_it_embeds_a_clip_on_its_own(project: int | None) -> None:
+    head = build_head("protonet", channels=5, frames=4, size=2, project=project)
+    assert isinstance(head, ClipEmbedder)
+    maps = torch.rand(3, 5, 4, 2, 2, generator=torch.Generator().manual_seed(0))
+    assert head.clip_channels == (project or 5)
+    assert head.embed_clip(maps).shape == (3, project or 5)

@@ -5,7 +5,7 @@ from math import comb
 
 import pytest
 import torch
-from head_behaviour import HeadBehaviour
+from head_behaviour import HeadBehaviour, NearestToItself
 from hypothesis import given
 from hypothesis import strategies as st
 from plain_trn import plain_trn
@@ -16,7 +16,7 @@ from ta2n.pipeline.heads.interface import ClipEmbedder
 from ta2n.pipeline.heads.trn import MOST_TUPLES, TRN, Relation, ordered_tuples
 
 
-class TestTRN(HeadBehaviour):
+class TestTRN(HeadBehaviour, NearestToItself):
     method = "trn++"
     options = {"dropout": 0.0}  # noqa: RUF012
     frame_counts = (2, 3, 8, 10)
@@ -74,13 +74,6 @@ def test_the_plain_form(frames: int, shot: int) -> None:
     expected = torch.autograd.grad((plain * upstream).sum(), inputs)
     for a, b in zip(found, expected, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-10)
-
-
-def test_a_query_equal_to_a_shot_is_nearest_to_it() -> None:
-    maps = torch.rand(4, 5, 8, 2, 2, generator=torch.Generator().manual_seed(0))
-    distances = build_head("trn++", channels=5, frames=8, size=2).eval()(maps, maps)
-    assert distances.argmin(1).tolist() == [0, 1, 2, 3]
-    torch.testing.assert_close(distances.diagonal(), torch.zeros(4), rtol=0, atol=1e-6)
 
 
 def test_it_sees_the_order_of_frames() -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from head_behaviour import HeadBehaviour
+from head_behaviour import HeadBehaviour, NearestToItself
 from plain_trn import plain_trn
 
 from ta2n.cache_schema.errors import InputError
@@ -10,7 +10,7 @@ from ta2n.pipeline.heads import build_head
 from ta2n.pipeline.heads.interface import ClipEmbedder
 
 
-class TestTSN(HeadBehaviour):
+class TestTSN(HeadBehaviour, NearestToItself):
     method = "tsn++"
     options = {"dropout": 0.0}  # noqa: RUF012
     frame_counts = (1, 2, 8)

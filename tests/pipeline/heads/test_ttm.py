@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from head_behaviour import NearestToItself
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -57,3 +58,10 @@ def test_halfway_between_two_frames() -> None:
 def test_clips_too_small_for_the_poolings_are_refused(frames: int, size: int) -> None:
     with pytest.raises(InputError, match=f"frames={frames}, size={size}; use ttm=False"):
         build_head("ta2n", channels=4, frames=frames, size=size, sc=False)
+
+
+class TestTTMAlone(NearestToItself):
+    """Both clips are warped alike, and nothing else happens to them."""
+
+    method = "ttm"
+    options = {"dropout": 0.0}  # noqa: RUF012

@@ -1,0 +1,150 @@
+"""TRX: a query is rebuilt from the frame tuples of a whole class, and compared with what was rebuilt.
+
+Perrett, Masullo, Burghardt, Mirmehdi and Damen, "Temporal-Relational CrossTransformers for Few-Shot Action
+Recognition", CVPR 2021, section 3.
+"""
+
+from collections.abc import Sequence
+from math import comb, log, sqrt
+
+import torch
+from torch import Tensor, nn
+
+from ta2n.cache_schema.errors import InputError
+from ta2n.pipeline.heads.interface import (
+    Embedding,
+    Head,
+    check_dropout,
+    check_maps,
+    frame_means,
+    parameter_dtype,
+    split_shots,
+)
+from ta2n.pipeline.heads.trn import ordered_tuples
+
+WIDTH = 1152
+CODE_SCALE = 0.1
+
+
+class TRX(Head):
+    """Cross-attention from the ordered frame tuples of a query to those of all shots of a class.
+
+    For each cardinality ω, every ω frames in order are concatenated and mapped to a key and a value. A query's tuple
+    attends to all tuples of all shots of the class; its value is compared with the weighted mean of theirs by squared
+    Euclidean distance, averaged over tuples, then over cardinalities.
+
+    Departures: a linear map of ω concatenated frames is a sum of ω maps of one frame, so every frame is mapped once for
+    each place, not once for each tuple: exact. The paper drops 0.1 of the coded frames; here, as in every head, the
+    maps are dropped. A clip of fewer frames than a default cardinality does without it.
+
+    Args:
+        channels: C of the feature maps.
+        frames: T of the feature maps.
+        size: H = W of the feature maps.
+        cardinalities: numbers of frames in a tuple; the default is the paper's (2, 3), as far as there are frames.
+        dropout: probability of dropping an element of the maps in training.
+    """
+
+    code: Tensor
+
+    def __init__(
+        self,
+        channels: int,
+        *,
+        frames: int,
+        size: int,
+        cardinalities: Sequence[int] | None = None,
+        dropout: float = 0.5,
+    ) -> None:
+        super().__init__()
+        check_dropout(dropout)
+        chosen = [scale for scale in (2, 3) if scale <= frames] if cardinalities is None else list(cardinalities)
+        if not chosen or not all(1 <= scale <= frames for scale in chosen):
+            raise InputError(
+                f"trx with cardinalities={chosen or '(2, 3)'} does not fit {frames} frames; give numbers from 1 to "
+                f"{frames}, e.g. cardinalities=[1]"
+            )
+        self.channels, self.frames, self.size = channels, frames, size
+        self.dropout = dropout
+        self.register_buffer("code", position_code(frames, channels), persistent=False)
+        self.tuples = nn.ModuleList(Tuples(channels, frames, scale) for scale in chosen)
+
+    def embed(self, maps: Tensor, *, shot: int | None = None) -> Embedding:
+        """Maps (B, C, T, H, W) -> for each cardinality ω ``key<ω>`` and ``value<ω>`` (B, tuples, 1152)."""
+        check_maps(maps, self.channels, self.frames, self.size)
+        means = frame_means(maps, parameter_dtype(self), self.dropout if self.training else 0.0)
+        coded = means + self.code.to(means.dtype)
+        embedding: Embedding = {}
+        for part in self.tuples:
+            embedding[f"key{part.scale}"], embedding[f"value{part.scale}"] = part(coded)
+        return embedding
+
+    def compare(self, support: Embedding, query: Embedding, shot: int = 1) -> Tensor:
+        """Distances (Q, N), 0 where a query is rebuilt exactly."""
+        distances = []
+        for part in self.tuples:
+            key, value = f"key{part.scale}", f"value{part.scale}"
+            way = split_shots(len(support[key]), shot)
+            # All tuples of all shots of a class side by side: (N, K·M, D).
+            keys, values = (torch.unflatten(support[name], 0, (way, shot)).flatten(1, 2) for name in (key, value))
+            distances.append(rebuilding_distances(query[key], query[value], keys, values))
+        return torch.stack(distances).mean(0)
+
+
+class Tuples(nn.Module):
+    """Keys and values of all ω-tuples of frames in order.
+
+    Args:
+        channels: C.
+        frames: T.
+        scale: ω.
+    """
+
+    members: Tensor
+
+    def __init__(self, channels: int, frames: int, scale: int) -> None:
+        super().__init__()
+        self.scale = scale
+        self.key = nn.Linear(scale * channels, WIDTH)
+        self.value = nn.Linear(scale * channels, WIDTH)
+        self.norm = nn.LayerNorm(WIDTH)
+        chosen = ordered_tuples(frames, scale, most=comb(frames, scale))
+        # (M, ω): where in (frame, place) pairs, numbered t·ω + p, the parts of each tuple stand.
+        places = torch.tensor(chosen) * scale + torch.arange(scale)
+        self.register_buffer("members", places, persistent=False)
+
+    def forward(self, frames: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, T, C) -> keys and values, each (B, M, 1152)."""
+        return self.norm(self._mapped(frames, self.key)), self._mapped(frames, self.value)
+
+    def _mapped(self, frames: Tensor, linear: nn.Linear) -> Tensor:
+        weight = torch.unflatten(linear.weight, 1, (self.scale, -1)).transpose(0, 1).flatten(0, 1)  # (ω·D, C)
+        parts = torch.unflatten(frames @ weight.T, 2, (self.scale, WIDTH)).flatten(1, 2)  # (B, T·ω, D)
+        chosen = parts[:, self.members[:, 0]]
+        for place in range(1, self.scale):
+            chosen = chosen + parts[:, self.members[:, place]]
+        return chosen + linear.bias
+
+
+def rebuilding_distances(query_keys: Tensor, query_values: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+    """How far queries are from what they attend to in each class.
+
+    Args:
+        query_keys: (Q, M, D).
+        query_values: (Q, M, D).
+        keys: (N, L, D), L tuples of the class.
+        values: (N, L, D).
+
+    Returns:
+        (Q, N): squared Euclidean distance of values, averaged over the M tuples.
+    """
+    scores = torch.einsum("qmd,nld->qnml", query_keys, keys) / sqrt(query_keys.shape[2])
+    rebuilt = torch.einsum("qnml,nld->qnmd", scores.softmax(3), values)
+    return (query_values[:, None] - rebuilt).square().sum(3).mean(2)
+
+
+def position_code(frames: int, channels: int) -> Tensor:
+    """(T, C) float64: sines and cosines of the frame's number at falling frequencies, in turn, times 0.1."""
+    frequencies = torch.exp(torch.arange(0, channels, 2, dtype=torch.float64) * (-log(10000.0) / channels))
+    angles = torch.arange(frames, dtype=torch.float64)[:, None] * frequencies
+    return CODE_SCALE * torch.stack([angles.sin(), angles.cos()], 2).flatten(1)[:, :channels]
