@@ -13,6 +13,9 @@ from ta2n.pipeline.videos.published import PUBLISHED
 SPLIT_LISTS = shared_data.SHARED / "splits"
 SUFFIXES = {"ucf101": "avi", "hmdb51": "avi", "ssv2-otam": "webm", "ssv2-cmn": "webm", "kinetics-cmn": "mp4"}
 
+# ext4 allows 65,000.
+LINKS_OF_A_FILE = 50_000
+
 
 def listed(name: str) -> tuple[Listed, ...]:
     """The videos of a data set's published lists."""
@@ -31,14 +34,14 @@ def without_time(path: str) -> str:
 
 
 def plant(root: Path, paths: Iterable[str], content: bytes = b"-") -> None:
-    """Writes a file of the same tiny content at every path."""
-    made = set()
-    for path in paths:
-        file = f"{root}/{path}"
-        folder = file.rpartition("/")[0]
+    """Puts a file of the same tiny content at every path: links to a hidden one, a tenth of the cost."""
+    made = {""}
+    for number, path in enumerate(paths):
+        if number % LINKS_OF_A_FILE == 0:
+            source = root / f".{len(content)} bytes, from {number}"
+            source.write_bytes(content)
+        folder = path.rpartition("/")[0]
         if folder not in made:
-            Path(folder).mkdir(parents=True, exist_ok=True)
+            (root / folder).mkdir(parents=True, exist_ok=True)
             made.add(folder)
-        number = os.open(file, os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
-        os.write(number, content)
-        os.close(number)
+        os.link(source, f"{root}/{path}")

@@ -32,7 +32,8 @@ def test_a_copy_with_missing_renamed_doubled_and_broken_members(name: str, root:
     videos = listed(name)
     paths = [usual_path(name, video) for video in videos]
     missing, renamed, doubled, broken = (set(range(start, len(paths), 50)) for start in (0, 1, 2, 3))
-    plant(root, (path for place, path in enumerate(paths) if place not in missing | renamed))
+    elsewhere = missing | renamed | broken
+    plant(root, (path for place, path in enumerate(paths) if place not in elsewhere))
     plant(root, (other_name(name, paths[place]) for place in renamed))
     plant(root, (f"{paths[place].rpartition('.')[0]}.mkv" for place in doubled))
     plant(root, (paths[place] for place in broken), b"")
