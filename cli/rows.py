@@ -145,11 +145,16 @@ def find_root(name: str, root: Path | None) -> Path:
     base = root or Path(os.environ[DATA])
     if not base.is_dir():
         raise MissingError(f"{base}: there is no such folder; give --root or {DATA} the folder of the clips of {name}")
+    known = {home for dataset in PUBLISHED.values() for home in dataset.homes}
     with os.scandir(base) as entries:  # there may be 200,000 clips in it
-        homes = [entry.name for entry in entries if entry.name.lower() in PUBLISHED[name].homes and entry.is_dir()]
+        folders = sorted(entry.name for entry in entries if entry.name.lower() in known and entry.is_dir())
+    homes = [folder for folder in folders if folder.lower() in PUBLISHED[name].homes]
     if len(homes) > 1:
-        names = ", ".join(sorted(homes))
-        raise InputError(f"{base}: several folders could hold {name} ({names}); give --root one of them")
+        raise InputError(f"{base}: several folders could hold {name} ({', '.join(homes)}); give --root one of them")
+    if folders and not homes:
+        # Clips of Something-Something are numbers, and so are those of other data sets: never look among these.
+        usual = ", ".join(PUBLISHED[name].homes)
+        raise MissingError(f"{base}: holds {', '.join(folders)}, but no folder of {name}; expected one of {usual}")
     return base / homes[0] if homes else base
 
 

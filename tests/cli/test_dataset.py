@@ -124,6 +124,7 @@ def test_a_folder_can_be_checked_too(tmp_path: Path) -> None:
         (("dataset", "check", "ucf101", "--root", "{tmp}", "--splits", "{tmp}"), "no split lists of ucf101 in"),
         (("dataset", "check", "ucf101", "--root", "{tmp}", "--split-file", "x"), "--split-file goes with a folder"),
         (("dataset", "check", "ucf101", "--root", "{tmp}/two"), "several folders could hold ucf101 (UCF-101, ucf101)"),
+        (("dataset", "check", "hmdb51", "--root", "{tmp}/two"), "holds UCF-101, ucf101, but no folder of hmdb51"),
         (("extract", "--dataset", "ssv2-cmn", "--root", "{tmp}", "--flip"), "--flip: ssv2-cmn has classes that differ"),
         (("extract", "--dataset", "ucf101", "--splits", "{tmp}"), "where are the clips of ucf101?"),
     ],
@@ -136,6 +137,10 @@ def test_bad_input_is_one_line_and_exit_code_2(tmp_path: Path, arguments: tuple[
     assert shown.stdout == ""
     assert message in shown.stderr.replace("\n", " ")
     assert shown.stderr.startswith("error: ")
+
+
+def test_help_has_an_example() -> None:
+    assert "Example: ta2n dataset check" in " ".join(run("dataset", "check", "--help").stdout.split())
 
 
 def chosen(name: str) -> list[Listed]:
