@@ -16,6 +16,7 @@ from ta2n.pipeline.videos.published import Published
 
 # A clip of Kinetics as most tools store it: the video's id, and the seconds at which the clip starts and ends.
 _TIME = re.compile(r"_\d{6}_\d{6}$")
+_NO_LETTER = re.compile(r"[\W_]+")
 
 
 class _Place(NamedTuple):
@@ -91,7 +92,7 @@ def match(videos: Sequence[Listed], clips: Iterable[str], dataset: Published) ->
 @lru_cache(maxsize=4096)
 def alike(name: str) -> str:
     """What spellings of a name have in common: its letters and digits, in lower case."""
-    return "".join(letter for letter in name.casefold() if letter.isalnum())
+    return _NO_LETTER.sub("", name.casefold())
 
 
 def _rules(videos: Sequence[Listed], dataset: Published) -> Iterable[tuple[str, VideoKey, ClipKey]]:
