@@ -109,6 +109,7 @@ def check_copy(videos: Sequence[Listed], copy: Copy, dataset: Published, *, way:
     for kind, folders in (("the folder is empty", copy.empty), ("the folder cannot be listed", copy.unlisted)):
         broken |= {name: f"{path}: {kind}" for name, path in match(lacking, folders, dataset).found.items()}
     missing = [video for video in lacking if video.id not in broken]
+    matches.extra += copy.unnameable
     near = {} if dataset.numbered else almost(missing, matches.extra)
     return _check(videos, matches, copy.root, broken, near, way=way, enough=shot + queries)
 

@@ -26,6 +26,7 @@ class Copy:
         clips: video files and folders of frames.
         empty: folders that hold nothing.
         unlisted: folders that cannot be listed.
+        unnameable: clips and folders whose names are not valid UTF-8, as ASCII.
         others: number of files that are neither videos nor frames of a clip.
     """
 
@@ -33,6 +34,7 @@ class Copy:
     clips: list[str] = field(default_factory=list)
     empty: list[str] = field(default_factory=list)
     unlisted: list[str] = field(default_factory=list)
+    unnameable: list[str] = field(default_factory=list)
     others: int = 0
 
 
@@ -72,7 +74,9 @@ def _look(copy: Copy, folder: str, depth: int) -> list[str]:
                 name = entry.name
                 if name.startswith("."):
                     continue
-                if os.path.splitext(name)[1].lower() in VIDEO_SUFFIXES and not entry.is_dir():  # noqa: PTH122 - fast
+                if not _is_text(name):
+                    copy.unnameable.append(ascii(before + name)[1:-1])
+                elif os.path.splitext(name)[1].lower() in VIDEO_SUFFIXES and not entry.is_dir():  # noqa: PTH122 - fast
                     videos.append(before + name)
                 elif is_image(name):
                     images += 1
@@ -94,3 +98,8 @@ def _look(copy: Copy, folder: str, depth: int) -> list[str]:
     copy.clips += videos
     copy.others += others
     return folders
+
+
+def _is_text(name: str) -> bool:
+    """Whether a name can be written into a row table; Python keeps bytes that are not UTF-8 as lone surrogates."""
+    return name.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in name)

@@ -1,5 +1,6 @@
 """Lists against what lies on disk: every rule by hand, and no guess where two clips could be meant."""
 
+import os
 import random
 from pathlib import Path
 
@@ -171,6 +172,17 @@ def test_a_scan_does_not_list_all_frames_and_ends_in_a_loop_of_links(tmp_path: P
     (tmp_path / "again").symlink_to(tmp_path)
     copy = scan_copy(tmp_path)
     assert sorted(copy.clips, key=len) == [f"{'again/' * deep}clip" for deep in range(DEEPEST)]
+
+
+def test_a_name_that_is_no_utf8_is_left_out_and_told(tmp_path: Path) -> None:
+    touch(tmp_path, "süß/ß.avi")
+    try:
+        (tmp_path / os.fsdecode(b"bad\xff.avi")).write_bytes(b"")
+    except OSError:
+        pytest.skip("this file system holds only UTF-8 names")
+    copy = scan_copy(tmp_path)
+    assert copy.clips == ["süß/ß.avi"]
+    assert copy.unnameable == [r"bad\udcff.avi"]
 
 
 def test_a_folder_that_is_none_is_refused(tmp_path: Path) -> None:
