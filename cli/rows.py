@@ -45,6 +45,7 @@ def may_flip(dataset: str, flip: bool | None) -> bool:
         return flip is not False
     if flip:
         raise InputError(f"--flip: {dataset} has classes that differ in left and right only; leave --flip out")
+    note(f"{dataset}: no view is mirrored, as its classes tell left from right")
     return False
 
 
@@ -98,9 +99,10 @@ def published_rows(name: str, root: Path, videos: tuple["Listed", ...]) -> "Vide
 
     matches = match(videos, scan_copy(root).clips, PUBLISHED[name])
     if not matches.found:
+        doubt = f" ({len(matches.doubtful)} are in doubt between several clips)" if matches.doubtful else ""
         raise InputError(
-            f"{root}: holds none of the {len(videos)} videos of {name}; `ta2n dataset check {name} --root {root}` says "
-            "what is there instead"
+            f"{root}: holds none of the {len(videos)} videos of {name}{doubt}; `ta2n dataset check {name} "
+            f"--root {root}` says what is there instead"
         )
     by_rule = ", ".join(f"{count} by {rule}" for rule, count in matches.rules.items())
     note(f"{name}: {len(matches.found)} of {len(videos)} listed videos found in {root} ({by_rule})")
