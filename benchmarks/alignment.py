@@ -41,11 +41,13 @@ HEADS: dict[str, Callable[..., Head]] = {
     "TA2N, all off": partial(build_head, "ta2n", ttm=False, tc=False, sc=False),
     "SC, untrained": partial(build_head, "sc"),
     "TTM": partial(build_head, "ttm"),
+    "TTM, no dropout": partial(build_head, "ttm", dropout=0.0),
     "TC": partial(build_head, "tc"),
     "SC": partial(build_head, "sc"),
+    "TTM+TC": partial(build_head, "ttm+tc"),
     "TA2N": partial(build_head, "ta2n"),
 }
-TRAINED = ("TTM", "TC", "SC", "TA2N")
+UNTRAINED = ("ProtoNet", "OTAM", "TA2N, all off", "SC, untrained")
 MIXES = {**{kind: (kind,) for kind in KINDS}, "all": KINDS}
 
 
@@ -89,7 +91,7 @@ def measure(world: World, kind: str, wanted: Sequence[str], steps: int) -> dict[
     heads = {}
     for name in wanted:
         heads[name] = HEADS[name](channels=world.channels, frames=world.frames, size=world.size, seed=world.seed)
-        if name in TRAINED:
+        if name not in UNTRAINED:
             train(heads[name], world, kind, steps)
     found: dict[str, list[float]] = {name: [] for name in wanted}
     for strength in STRENGTHS:

@@ -94,6 +94,11 @@ class World:
         """The waves (C, P, Y, X) of a class."""
         return self.common + self.own * _field(np.random.default_rng([self.seed, 1, label]), self.channels, WAVES_TIME)
 
+    def look(self, clips: int, number: int, *, kinds: Sequence[str], strength: float) -> Look:
+        """The misalignment of :meth:`clips` of the same arguments, for as many labels."""
+        generator = np.random.default_rng([self.seed, 2, number])
+        return draw_look(generator, clips, self.frames, kinds=kinds, strength=strength)
+
     def clips(
         self, labels: Sequence[int] | NDArray[np.int64], number: int, *, kinds: Sequence[str], strength: float
     ) -> Tensor:
@@ -108,8 +113,8 @@ class World:
         Returns:
             (B, C, T, H, W) float32, not negative.
         """
-        look_generator, generator = (np.random.default_rng([self.seed, 2 + i, number]) for i in range(2))
-        look = draw_look(look_generator, len(labels), self.frames, kinds=kinds, strength=strength)
+        look = self.look(len(labels), number, kinds=kinds, strength=strength)
+        generator = np.random.default_rng([self.seed, 3, number])
         scripts = {label: self.script(label) for label in set(map(int, labels))}
         scenes = self.empty + self.own * _field(generator, self.channels, 1, len(labels))
         maps = np.stack(
