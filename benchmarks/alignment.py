@@ -158,7 +158,7 @@ def draw_plot(found: dict[tuple[int, str, str], list[float]], seeds: int) -> str
         )
         for kind in MIXES
     ]
-    return line_chart(panels, STRENGTHS, x_label="strength", y_label="accuracy, %", y_range=(20, 100))
+    return line_chart(panels, STRENGTHS, x_label="strength", y_label="accuracy, %", y_range=(20, 100), dashed=UNTRAINED)
 
 
 def main() -> None:

@@ -1,12 +1,16 @@
 """A chart of lines with intervals, panel by panel, as an SVG that is readable on light and on dark pages."""
 
 import html
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from math import ceil
 
-# Distinct in hue and in lightness, so that they stay apart without colour too.
-COLOURS = ("#777777", "#b07aa1", "#59a14f", "#4e79a7", "#f28e2b", "#e15759", "#76b7b2", "#9c755f")
-WIDTH, HEIGHT, LEFT, TOP, GAP, LEGEND = 230, 200, 46, 34, 34, 26
+# Of middling lightness, which stands out from white and from black.
+COLOURS = (
+    "#888888", "#b07aa1", "#9c755f", "#59a14f", "#4e79a7", "#6db3e8", "#f28e2b", "#76b7b2", "#d4a72c", "#e15759",
+)  # fmt: skip
+WIDTH, HEIGHT, LEFT, TOP, GAP, LEGEND = 230, 200, 46, 34, 34, 18
+LEGEND_COLUMNS = 5
 
 
 @dataclass(frozen=True)
@@ -23,31 +27,41 @@ class Panel:
 
 
 def line_chart(
-    panels: Sequence[Panel], xs: Sequence[float], *, x_label: str, y_label: str, y_range: tuple[float, float]
+    panels: Sequence[Panel],
+    xs: Sequence[float],
+    *,
+    x_label: str,
+    y_label: str,
+    y_range: tuple[float, float],
+    dashed: Collection[str] = (),
 ) -> str:
     """An SVG document: panels side by side, one legend below.
 
     Args:
-        panels: all with the same lines.
+        panels: all with the same lines, at most ten.
         xs: places of the points, rising.
         x_label: below each panel.
         y_label: beside the first panel.
         y_range: lowest and highest y; what lies outside is cut off.
+        dashed: names of lines to draw in dashes.
     """
     names = list(panels[0].lines)
-    colours = dict(zip(names, COLOURS, strict=False))
+    strokes = {
+        name: f'stroke="{colour}"' + (' stroke-dasharray="5 3"' if name in dashed else "")
+        for name, colour in zip(names, COLOURS, strict=False)
+    }
     width = LEFT + len(panels) * (WIDTH + GAP)
-    height = TOP + HEIGHT + 44 + LEGEND
-    body = [_panel(panel, number, xs, y_range, colours, x_label) for number, panel in enumerate(panels)]
+    height = TOP + HEIGHT + 50 + LEGEND * ceil(len(names) / LEGEND_COLUMNS)
+    body = [_panel(panel, number, xs, y_range, strokes, x_label) for number, panel in enumerate(panels)]
     middle = TOP + HEIGHT / 2
     body.append(
         f'<text x="12" y="{middle}" transform="rotate(-90 12 {middle})" class="m">{html.escape(y_label)}</text>'
     )
-    step = (width - LEFT) / len(names)
     for place, name in enumerate(names):
-        x, y = LEFT + place * step, height - 12
-        body.append(f'<path d="M{x:.1f} {y - 4}h18" stroke="{colours[name]}" class="l"/>')
-        body.append(f'<text x="{x + 23:.1f}" y="{y}">{html.escape(name)}</text>')
+        row, column = divmod(place, LEGEND_COLUMNS)
+        x, y = LEFT + column * (width - LEFT) / LEGEND_COLUMNS, TOP + HEIGHT + 54 + row * LEGEND
+        body.append(f'<path d="M{x:.1f} {y - 4}h24" {strokes[name]} class="l"/>')
+        body.append(f'<text x="{x + 29:.1f}" y="{y}">{html.escape(name)}</text>')
     style = (
         "text{font:11px sans-serif;fill:#444}.m{text-anchor:middle}.e{text-anchor:end}.t{font-weight:bold}"
         ".l{fill:none;stroke-width:2}.b{stroke-width:1}.g{stroke:#8886;stroke-width:.6}"
@@ -62,7 +76,7 @@ def _panel(
     number: int,
     xs: Sequence[float],
     y_range: tuple[float, float],
-    colours: Mapping[str, str],
+    strokes: Mapping[str, str],
     x_label: str,
 ) -> str:
     left = LEFT + number * (WIDTH + GAP)
@@ -83,8 +97,8 @@ def _panel(
     parts.append(f'<text x="{left + WIDTH / 2}" y="{TOP + HEIGHT + 32}" class="m">{html.escape(x_label)}</text>')
     for name, points in panel.lines.items():
         corners = " ".join(f"{x_of(x):.1f},{y_of(y):.1f}" for x, (y, _) in zip(xs, points, strict=True))
-        parts.append(f'<polyline points="{corners}" stroke="{colours[name]}" class="l"/>')
+        parts.append(f'<polyline points="{corners}" {strokes[name]} class="l"/>')
         for x, (y, half) in zip(xs, points, strict=True):
             top, bottom = y_of(y + half), y_of(y - half)
-            parts.append(f'<path d="M{x_of(x):.1f} {top:.1f}V{bottom:.1f}" stroke="{colours[name]}" class="b"/>')
+            parts.append(f'<path d="M{x_of(x):.1f} {top:.1f}V{bottom:.1f}" {strokes[name].split(" ")[0]} class="b"/>')
     return "\n".join(parts)
