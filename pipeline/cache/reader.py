@@ -10,57 +10,63 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ta2n.cache_schema.errors import DamagedCacheError, InputError, MissingError
-from ta2n.cache_schema.layout import State, array, decode_reason, open_store
-from ta2n.pipeline.cache.shards import shard_file, shard_maps
+from ta2n.cache_schema.errors import InputError, MissingError
+from ta2n.cache_schema.layout import State, decode_reason
+from ta2n.pipeline.cache.hdf5 import SUFFIXES, Hdf5Source
+from ta2n.pipeline.cache.sources import Source, ZarrSource
 
 Rows = Sequence[int] | NDArray[np.integer]
 
 
 def find_store(path: Path | str, dataset: str | None = None) -> Path:
-    """The store meant by a path: the store itself, or the one inside a folder of stores.
+    """The store meant by a path: the store or HDF5 file itself, or the one inside a folder of them.
 
     Raises:
         MissingError: there is none.
         InputError: the folder holds several and ``dataset`` does not choose one.
     """
     path = Path(path)
-    if (path / "zarr.json").is_file():
+    if (path / "zarr.json").is_file() or path.suffix in SUFFIXES:
         return path
-    stores = sorted(path.glob("*.zarr")) if path.is_dir() else []
-    names = ", ".join(store.stem for store in stores)
+    stores = stores_in(path)
+    names = ", ".join(stores)
     if dataset is not None:
-        if path / f"{dataset}.zarr" not in stores:
+        if dataset not in stores:
             raise MissingError(f"{path}: no store of data set {dataset!r} there; found: {names or 'none'}")
-        return path / f"{dataset}.zarr"
+        return stores[dataset]
     if not stores:
         raise MissingError(f"{path}: no feature store there; make one with `ta2n extract --dataset ... --cache {path}`")
     if len(stores) > 1:
-        raise InputError(f"{path}: holds several stores ({names}); name one, e.g. {stores[0]}")
-    return stores[0]
+        raise InputError(f"{path}: holds several stores ({names}); name one, e.g. {next(iter(stores.values()))}")
+    return next(iter(stores.values()))
+
+
+def stores_in(folder: Path) -> dict[str, Path]:
+    """The stores of a folder by data set; of a store and an HDF5 file of one name, the store."""
+    found = [path for suffix in SUFFIXES for path in folder.glob(f"*{suffix}")] + list(folder.glob("*.zarr"))
+    return dict(sorted({path.stem: path for path in found if not path.name.startswith(".")}.items()))
 
 
 class FeatureCache:
     """A feature store, opened for reading.
 
     Attributes:
-        path: the store's folder.
+        source: where the values lie.
+        path: the store's folder, or its HDF5 file.
         manifest: what its features are.
         videos: the row table: id, path, label, split.
         state: (videos, views) of :class:`State`.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._group, self.manifest, self.videos = open_store(path)
-        self._features = array(self._group, "features")
-        self._maps = shard_maps(path, self._features)
-        self.state: NDArray[np.uint8] = array(self._group, "state")[:]
+    def __init__(self, source: Source) -> None:
+        self.source, self.path, self.manifest, self.videos = source, source.path, source.manifest, source.videos
+        self.state: NDArray[np.uint8] = source.column("state")
 
     @classmethod
     def open(cls, path: Path | str, dataset: str | None = None) -> "FeatureCache":
-        """Opens the store at ``path``, or the one inside the folder ``path`` (see :func:`find_store`)."""
-        return cls(find_store(path, dataset))
+        """Opens the store or HDF5 file at ``path``, or the one inside the folder ``path`` (see :func:`find_store`)."""
+        found = find_store(path, dataset)
+        return cls(Hdf5Source(found) if found.suffix in SUFFIXES else ZarrSource(found))
 
     def __len__(self) -> int:
         return len(self.videos)
@@ -68,18 +74,18 @@ class FeatureCache:
     @property
     def map_shape(self) -> tuple[int, int, int, int]:
         """(C, T, H, W) of one map."""
-        channels, frames, height, width = self._features.shape[2:]
+        channels, frames, height, width = self.source.shape[2:]
         return channels, frames, height, width
 
     @property
     def views(self) -> int:
         """Views stored of each video."""
-        return int(self._features.shape[1])
+        return self.source.shape[1]
 
     @property
     def compressed(self) -> bool:
-        """Whether reads go through zarr's codecs instead of a memory map."""
-        return self._maps is None
+        """Whether maps must be decoded to be read, instead of copied from a memory map."""
+        return self.source.compressed
 
     @property
     def done(self) -> NDArray[np.bool_]:
@@ -110,24 +116,24 @@ class FeatureCache:
     @cached_property
     def frame_count(self) -> NDArray[np.int32]:
         """(videos,) decodable frames of each source clip; 0 where it was not decoded."""
-        counts: NDArray[np.int32] = array(self._group, "frame_count")[:]
+        counts: NDArray[np.int32] = self.source.column("frame_count")
         return counts
 
     def frame_index(self, rows: Rows) -> NDArray[np.int32]:
         """(B, views, T) source frame of each step."""
-        index: NDArray[np.int32] = array(self._group, "frame_index")[:][np.asarray(rows)]
+        index: NDArray[np.int32] = self.source.column("frame_index")[np.asarray(rows)]
         return index
 
     def digests(self) -> NDArray[np.uint64]:
         """(videos, views) digest of each map as it was written."""
-        digests: NDArray[np.uint64] = array(self._group, "digest")[:]
+        digests: NDArray[np.uint64] = self.source.column("digest")
         return digests
 
     def failures(self) -> list[tuple[str, str]]:
         """(id, reason) of every clip that could not be used."""
         failed = np.flatnonzero((self.state == State.FAILED).any(axis=1))
-        reasons = array(self._group, "reason")
-        return [(str(self.videos.id[row]), decode_reason(reasons[int(row)])) for row in failed]
+        reasons = self.source.column("reason")
+        return [(str(self.videos.id[row]), decode_reason(reasons[row])) for row in failed]
 
     def read(
         self, rows: Rows, view: int | Rows = 0, *, dtype: torch.dtype = torch.float16, out: Tensor | None = None
@@ -155,17 +161,8 @@ class FeatureCache:
         elif out.shape != shape:
             raise InputError(f"out has shape {tuple(out.shape)}, expected {shape}")
         for place, (row, own) in enumerate(zip(rows.tolist(), views.tolist(), strict=True)):
-            values = self._maps(row, own) if self._maps else self._decode(row, own)
-            out[place].copy_(torch.from_numpy(values))
+            out[place].copy_(torch.from_numpy(self.source.map(row, own)))
         return out
-
-    def _decode(self, row: int, view: int) -> NDArray[np.float16]:
-        # zarr takes a file that is not there for a chunk of zeros; a finished row always has one.
-        file = shard_file(self.path / "features", row // self._features.shards[0])
-        if not file.is_file():
-            raise DamagedCacheError(f"{file}: cannot be read (it is not there); extract again")
-        values: NDArray[np.float16] = self._features[row, view]
-        return values
 
     def _check(self, rows: NDArray[np.int64], views: NDArray[np.int64]) -> None:
         if not len(rows):

@@ -95,7 +95,7 @@ class CacheWriter:
 
     def forget_failures(self) -> None:
         """Marks every failed row as pending, so that it is tried again."""
-        for rows in self._shards():
+        for rows in self.shards():
             state = self._read("state", rows)
             if (state == State.FAILED).any():
                 state[state == State.FAILED] = State.PENDING
@@ -103,7 +103,7 @@ class CacheWriter:
 
     def unfinished(self) -> Iterator[range]:
         """The rows of each shard that has at least one pending row, in order."""
-        return (rows for rows in self._shards() if self.pending(rows))
+        return (rows for rows in self.shards() if self.pending(rows))
 
     def pending(self, rows: range) -> list[int]:
         """The pending rows among those of one shard."""
@@ -140,7 +140,8 @@ class CacheWriter:
         for name in ("features", "frame_index", "digest", "frame_count", "fps", "reason", "state"):
             array(self._group, name)[rows] = getattr(shard, name)
 
-    def _shards(self) -> Iterator[range]:
+    def shards(self) -> Iterator[range]:
+        """The rows of each shard, in order."""
         for start in range(0, self._videos, self._shard_size):
             yield range(start, min(start + self._shard_size, self._videos))
 

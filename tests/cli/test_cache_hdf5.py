@@ -1,0 +1,89 @@
+"""``ta2n cache export`` and ``import``, and an HDF5 file in the place of a store."""
+
+import json
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import tiny_cache
+from typer.testing import CliRunner, Result
+
+from ta2n.cli.app import app
+
+
+def run(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("feats")
+    tiny_cache.write_cache(folder, map_shape=(6, 4, 7, 7), signal=0.5, failed=(3,))
+    made = run("cache", "export", folder / "toy.zarr", folder / "one" / "toy.h5")
+    assert made.exit_code == 0, made.output
+    return folder
+
+
+def test_the_file_trains_and_tests_with_the_same_numbers(folder: Path, tmp_path: Path) -> None:
+    found = []
+    for name, cache in (("zarr", folder / "toy.zarr"), ("h5", folder / "one" / "toy.h5")):
+        settings = ("--way", "3", "--queries", "2", "--episodes", "4", "--epochs", "1", "--val-episodes", "9")
+        trained = run("train-head", "--cache", cache, "--method", "sc", "--out", tmp_path / name, "--json", *settings)
+        assert trained.exit_code == 0, trained.output
+        tested = run("evaluate", "--cache", cache, "--checkpoint", tmp_path / name, "--episodes", "30", "--json")
+        assert tested.exit_code == 0, tested.output
+        found.append(json.loads(tested.stdout)["results"][0]["accuracy"])
+    assert found[0] == found[1]
+    assert (tmp_path / "zarr" / "metrics.jsonl").read_bytes() == (tmp_path / "h5" / "metrics.jsonl").read_bytes()
+
+
+def test_info_and_verify_take_the_file(folder: Path) -> None:
+    described = json.loads(run("cache", "info", folder / "one" / "toy.h5", "--json").stdout)
+    stored = json.loads(run("cache", "info", folder / "toy.zarr", "--json").stdout)
+    assert described["bytes"] > 0
+    differing = {name for name in stored if stored[name] != described[name]}
+    assert differing == {"path", "bytes"}
+    verified = run("cache", "verify", folder / "one")
+    assert verified.exit_code == 0
+    assert "0 damaged" in verified.stdout
+
+
+def test_back_into_a_store(folder: Path, tmp_path: Path) -> None:
+    made = run("cache", "import", folder / "one" / "toy.h5", tmp_path)
+    assert made.exit_code == 0, made.output
+    assert f"(0 from before) in {tmp_path / 'toy.zarr'}" in made.stdout
+    assert "1 clips failed" in made.stdout
+
+
+def test_a_file_of_another_tool(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    labels = np.repeat(np.arange(9), 6)
+    with h5py.File(tmp_path / "other.h5", "w") as file:
+        file["x"] = (labels[:, None, None] == np.arange(9)).repeat(2, 1) + 0.1 * rng.standard_normal((54, 2, 9))
+        file["y"] = labels
+    flags = ("--features", "x", "--labels", "y")
+    made = run("cache", "import", tmp_path / "other.h5", tmp_path / "feats", *flags, "--name", "mine")
+    assert made.exit_code == 0, made.output
+    assert "split by seed 0" in made.stderr
+    numbers = ("--way", "3", "--episodes", "20", "--json")
+    tested = run("evaluate", "--cache", tmp_path / "feats", "--method", "protonet", *numbers)
+    assert tested.exit_code == 0, tested.output
+    assert json.loads(tested.stdout)["results"][0]["accuracy"] > 0.95
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("export", "FEATS", "toy.txt"), "end it in .h5 or .hdf5"),
+        (("import", "FILE", "out", "--ids", "ids"), "--ids goes with --features and --labels"),
+        (("import", "FILE", "out", "--features", "x"), "needs both"),
+        (("import", "FILE", "out", "--features", "x", "--labels", "y", "--compression", "zstd"), "uncompressed"),
+        (("import", "nothing.h5", "out"), "no such file"),
+    ],
+)
+def test_bad_input(folder: Path, arguments: tuple[str, ...], message: str) -> None:
+    names = {"FEATS": str(folder / "toy.zarr"), "FILE": str(folder / "one" / "toy.h5")}
+    made = run("cache", *(names.get(argument, argument) for argument in arguments))
+    assert made.exit_code == 2
+    assert message in made.stderr
