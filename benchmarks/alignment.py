@@ -35,6 +35,8 @@ RATES = {"firststage": 3e-4, "mvnet": 3e-4, "keynet": 3e-3, "querynet": 3e-3, "v
 STUDENT = {2: 12.71, 3: 4.30, 4: 3.18, 5: 2.78, 6: 2.57, 7: 2.45, 8: 2.36, 9: 2.31, 10: 2.26}
 
 Episode = tuple[Tensor, Tensor, Tensor]
+# Accuracy at each strength by (seed, kind, head).
+Results = dict[tuple[int, str, str], list[float]]
 HEADS: dict[str, Callable[..., Head]] = {
     "ProtoNet": partial(build_head, "protonet"),
     "OTAM": partial(build_head, "otam"),
@@ -47,6 +49,8 @@ HEADS: dict[str, Callable[..., Head]] = {
     "TTM+TC": partial(build_head, "ttm+tc"),
     "TA2N": partial(build_head, "ta2n"),
 }
+# The kind of misalignment each module is made for, and what it is before training.
+OWN = {"TTM": ("duration", "TA2N, all off"), "TC": ("evolution", "TA2N, all off"), "SC": ("space", "SC, untrained")}
 UNTRAINED = ("ProtoNet", "OTAM", "TA2N, all off", "SC, untrained")
 MIXES = {**{kind: (kind,) for kind in KINDS}, "all": KINDS}
 
@@ -104,7 +108,7 @@ def measure(world: World, kind: str, wanted: Sequence[str], steps: int) -> dict[
     return found
 
 
-def run(seeds: int, steps: int, file: Path) -> dict[tuple[int, str, str], list[float]]:
+def run(seeds: int, steps: int, file: Path) -> Results:
     """Measure what is not in the results yet."""
     lines = [json.loads(line) for line in file.read_text().splitlines()] if file.is_file() else []
     found = {(line["seed"], line["kind"], line["head"]): line["accuracy"] for line in lines if line["steps"] == steps}
@@ -127,26 +131,50 @@ def interval(values: Sequence[float]) -> tuple[float, float]:
     return mean(values), STUDENT[len(values)] * stdev(values) / sqrt(len(values))
 
 
-def write_table(found: dict[tuple[int, str, str], list[float]], seeds: int) -> str:
-    """Markdown: accuracy at full strength, and its paired difference to ProtoNet."""
+def write_tables(found: Results, seeds: int) -> str:
+    """Markdown: each module on its own kind, then every head on every kind at half and at full strength."""
+    parts = [own_table(found, seeds)]
+    for strength in (0.5, 1.0):
+        parts.append(f"Strength {strength:g}: accuracy, and in brackets the paired difference to ProtoNet.\n")
+        parts.append(head_table(found, seeds, STRENGTHS.index(strength)))
+    return "\n".join(parts)
+
+
+def own_table(found: Results, seeds: int) -> str:
+    """Markdown: what a kind costs ProtoNet at full strength, and what training the module made for it brings."""
+    lines = [
+        "| module, kind | ProtoNet loses | module against ProtoNet | against itself untrained |",
+        "|---|---|---|---|",
+    ]
+    for name, (kind, untrained) in OWN.items():
+        own, base, twin = (at_strength(found, seeds, kind, head, -1) for head in (name, "ProtoNet", untrained))
+        lost = at_strength(found, seeds, kind, "ProtoNet", 0) - base
+        cells = ["{:.1f} ± {:.1f}".format(*interval(lost.tolist()))]
+        cells += ["{:+.1f} ± {:.1f}".format(*interval((own - other).tolist())) for other in (base, twin)]
+        lines.append(f"| {name}, {kind} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def head_table(found: Results, seeds: int, place: int) -> str:
+    """Markdown: accuracy of each head and kind at one of the strengths, and its paired difference to ProtoNet."""
     lines = ["| head | " + " | ".join(MIXES) + " |", "|---|" + "---|" * len(MIXES)]
     for name in HEADS:
         cells = []
         for kind in MIXES:
-            own = np.array([found[seed, kind, name][-1] for seed in range(seeds)])
-            base = np.array([found[seed, kind, "ProtoNet"][-1] for seed in range(seeds)])
+            own, base = (at_strength(found, seeds, kind, head, place) for head in (name, "ProtoNet"))
             cell = "{:.1f} ± {:.1f}".format(*interval(own.tolist()))
-            cells.append(cell + ("" if name == "ProtoNet" else " ({:+.1f} ± {:.1f})".format(*difference(own, base))))
+            gain = " ({:+.1f} ± {:.1f})".format(*interval((own - base).tolist()))
+            cells.append(cell + ("" if name == "ProtoNet" else gain))
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
 
-def difference(own: NDArray[np.float64], base: NDArray[np.float64]) -> tuple[float, float]:
-    """Mean over seeds of own − base, seed by seed, and the half-width of its 95 % interval."""
-    return interval((own - base).tolist())
+def at_strength(found: Results, seeds: int, kind: str, head: str, place: int) -> NDArray[np.float64]:
+    """Accuracy of each seed."""
+    return np.array([found[seed, kind, head][place] for seed in range(seeds)])
 
 
-def draw_plot(found: dict[tuple[int, str, str], list[float]], seeds: int) -> str:
+def draw_plot(found: Results, seeds: int) -> str:
     """One panel for each kind of misalignment."""
     panels = [
         Panel(
@@ -173,9 +201,10 @@ def main() -> None:
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
     found = run(given.seeds, given.steps, given.results)
-    print(write_table(found, given.seeds))
+    tables = write_tables(found, given.seeds)
+    print(tables)
     if given.table:
-        given.table.write_text(write_table(found, given.seeds))
+        given.table.write_text(tables)
     if given.plot:
         given.plot.write_text(draw_plot(found, given.seeds))
 
