@@ -26,12 +26,12 @@ def files(folder: Path) -> dict[str, bytes]:
 @given(
     shape=st.tuples(*[st.integers(1, 3)] * 4),
     views=st.integers(1, 3),
-    shard=st.integers(1, 60),
+    shard=st.sampled_from([7, 20, 60]),
     packed=st.sampled_from(["none", "zstd", "lz4"]),
     form=st.sampled_from(["none", "gzip", "lzf"]),
     failed=st.sets(st.integers(0, 40), max_size=3),
 )
-@settings(max_examples=25)
+@settings(max_examples=10)
 def test_a_round_trip_gives_the_same_bytes(
     tmp_path_factory: pytest.TempPathFactory,
     shape: tuple[int, int, int, int],
