@@ -73,7 +73,7 @@ class Manifest:
     def features(self) -> dict[str, Any]:
         """What must be equal for a head trained on one store to be used on another."""
         names = ("backbone", "weights_sha256", "layer")
-        same = {name: getattr(self, name) for name in names}
+        same = {name: getattr(self, name) for name in names} | {"rule": self.sampling.get("rule")}
         return same | {name: self.preprocessing.get(name) for name in ("resize", "crop", "mean", "std")}
 
     def hash(self) -> str:

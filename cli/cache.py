@@ -85,7 +85,7 @@ def export(
     Example: ta2n cache export ./feats/clips.zarr clips.h5
     """
     from ta2n.pipeline.cache import FeatureCache
-    from ta2n.pipeline.cache.exchange import export_hdf5
+    from ta2n.pipeline.cache.export import export_hdf5
     from ta2n.pipeline.cache.hdf5 import SUFFIXES
 
     if file.suffix not in SUFFIXES:
@@ -137,7 +137,7 @@ def import_file(
     Example: ta2n cache import other.h5 ./feats --features feats --labels y --split-file splits.json
     """
     from ta2n.pipeline.cache import FeatureCache
-    from ta2n.pipeline.cache.exchange import import_hdf5
+    from ta2n.pipeline.cache.restore import import_hdf5
 
     foreign = {"--features": features, "--labels": labels, "--ids": ids, "--splits": splits, "--name": name}
     if features is None and labels is None:

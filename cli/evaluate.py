@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ta2n.pipeline.cache import FeatureCache
+    from ta2n.pipeline.episode_lists import EpisodeList
+    from ta2n.pipeline.episodes import Episodes, EpisodeSequence
     from ta2n.pipeline.heads import Head
 
 
@@ -51,14 +53,24 @@ def evaluate(
     episodes: Annotated[int | None, typer.Option(help="How many. [default: the protocol's]", min=1)] = None,
     project: options.Project = None,
     option: options.HeadOptions = None,
-    protocol: options.ProtocolName = "ta2n-paper",
+    protocol: options.ProtocolName = None,
+    recipe: options.RecipeFile = None,
     split_file: options.SplitFile = None,
     memory: Annotated[
         float | None,
         typer.Option(help="GB for what is computed once per video. [default: half of this machine's]", min=0),
     ] = None,
+    episodes_file: Annotated[
+        Path | None,
+        typer.Option(
+            help="A list of episodes: used where it is there, else written with those of this call. .gz is packed.",
+            metavar="FILE",
+        ),
+    ] = None,
     device: options.Device = "auto",
-    seed: Annotated[int, typer.Option(help="Seed of the episodes, and of an untrained method.", min=0)] = 0,
+    seed: Annotated[
+        int | None, typer.Option(help="Seed of the episodes, and of an untrained method. [default: 0]", min=0)
+    ] = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Measure accuracy with its 95 % interval; the same seed gives every method the same episodes.
@@ -67,37 +79,82 @@ def evaluate(
     """
     if (checkpoint is None) == (method is None):
         raise InputError("give either --checkpoint RUN or --method NAME")
-    from ta2n.pipeline.episodes import Episodes
+    from ta2n.pipeline.recipes import first_given
 
-    chosen = options.protocol(protocol)
+    called, chosen, read = options.chosen(protocol, recipe)
     opened = options.open_cache(cache, dataset, split_file)
     first = (
         from_checkpoint(checkpoint, opened)
         if checkpoint is not None
-        else from_method(str(method), opened, option, project, seed)
+        else from_method(str(method), opened, option, project, seed or 0)
     )
     contenders = [first]
     if against is not None:
         # A run's folder may be called like a method; what is on disk is meant then.
         path = Path(against)
-        second = from_checkpoint(path, opened) if path.exists() else from_method(against, opened, None, None, seed)
+        second = from_checkpoint(path, opened) if path.exists() else from_method(against, opened, None, None, seed or 0)
         contenders.append(second)
-    numbers = {
-        "way": way or first.trained_with.get("way", 5),
-        "shot": shot or first.trained_with.get("shot", 1),
-        "queries": queries or chosen.test_queries,
-    }
-    drawn = Episodes(opened.labels(split), **numbers, seed=seed, name=f"the {split} split")
-    count = episodes or chosen.test_episodes
+    flags = {"way": way, "shot": shot, "queries": queries, "episodes": episodes, "seed": seed}
+    drawn: EpisodeSequence
+    if episodes_file is not None and episodes_file.exists():
+        drawn, numbers = _listed(episodes_file, opened, split, flags)
+    else:
+        usual = {"way": 5, "shot": 1, "queries": chosen.test_queries, "episodes": chosen.test_episodes, "seed": 0}
+        trained: dict[str, Any] = {
+            name: first.trained_with[name] for name in ("way", "shot") if name in first.trained_with
+        }
+        numbers = first_given(flags, read.test, trained, usual)
+        drawn = _drawn(episodes_file, opened, split, numbers)
     usable = int((opened.labels(split) >= 0).sum())
     title = (
         f"{opened.manifest.dataset}, {split} ({usable} clips): {numbers['way']}-way {numbers['shot']}-shot, "
-        f"{count} episodes of {numbers['queries']} queries a class, seed {seed}"
+        f"{numbers['episodes']} episodes of {numbers['queries']} queries a class, seed {numbers['seed']}"
     )
+    count = numbers["episodes"]
     results, seconds = zip(
         *(measure(one, opened, drawn, count, device=device, memory=memory) for one in contenders), strict=True
     )
-    _report(title, contenders, list(results), list(seconds), numbers | {"split": split, "seed": seed}, as_json)
+    _report(title, contenders, list(results), list(seconds), numbers | {"split": split, "protocol": called}, as_json)
+
+
+def _drawn(file: Path | None, cache: "FeatureCache", split: str, numbers: dict[str, Any]) -> "Episodes":
+    """The episodes of a seed; written to a file where one is named."""
+    from ta2n.pipeline.episode_lists import save_episodes
+    from ta2n.pipeline.episodes import Episodes
+
+    shape = {name: numbers[name] for name in ("way", "shot", "queries", "seed")}
+    drawn = Episodes(cache.labels(split), **shape, name=f"the {split} split")
+    if file is not None:
+        ids, labels = cache.videos.id.tolist(), cache.videos.label.tolist()
+        dataset = cache.manifest.dataset
+        digest = save_episodes(file, drawn, numbers["episodes"], dataset=dataset, split=split, ids=ids, labels=labels)
+        note(f"{file} was not there: wrote {numbers['episodes']} episodes to it (sha256 {digest[:12]})")
+    return drawn
+
+
+def _listed(
+    file: Path, cache: "FeatureCache", split: str, flags: dict[str, int | None]
+) -> "tuple[EpisodeList, dict[str, Any]]":
+    """The episodes of a file, and what they are.
+
+    Raises:
+        InputError: a flag asks for something else.
+    """
+    from ta2n.pipeline.episode_lists import load_episodes
+
+    found = load_episodes(file, ids=cache.videos.id.tolist(), labels=cache.labels(split).tolist())
+    names = ("way", "shot", "queries", "seed")
+    numbers: dict[str, Any] = {name: getattr(found, name) for name in names} | {"episodes": len(found.episodes)}
+    for name, value in flags.items():
+        fewer = name == "episodes" and value is not None and value <= numbers["episodes"]
+        if value is not None and value != numbers[name] and not fewer:
+            raise InputError(
+                f"{file}: its episodes have {name} {numbers[name]}, --{name} asks for {value}; leave it out"
+            )
+    if found.dataset != cache.manifest.dataset:
+        note(f"note: {file} is of {found.dataset}, and is used on {cache.manifest.dataset}")
+    note(f"{file}: {numbers['episodes']} episodes (sha256 {found.sha256[:12]})")
+    return found, numbers | {"episodes": flags["episodes"] or numbers["episodes"]}
 
 
 def from_checkpoint(path: Path, cache: "FeatureCache") -> Contender:

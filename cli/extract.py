@@ -28,8 +28,11 @@ def extract(
     root: rows.Root = None,
     splits: rows.Splits = None,
     backbone: Annotated[
-        str, typer.Option(help="resnet50, resnet18, resnet34, resnet101 or efficientnet-lite0.", metavar="NAME")
-    ] = "resnet50",
+        str | None,
+        typer.Option(
+            help="resnet50, resnet18, resnet34, resnet101 or efficientnet-lite0. [default: resnet50]", metavar="NAME"
+        ),
+    ] = None,
     weights: Annotated[
         str | None,
         typer.Option(
@@ -37,14 +40,34 @@ def extract(
             metavar="NAME|FILE",
         ),
     ] = None,
-    frames: Annotated[int, typer.Option(help="Frames T of a clip; above 8, training segments them anew.", min=1)] = 8,
+    frames: Annotated[
+        int | None, typer.Option(help="Frames T of a clip; above 8, training segments them anew. [default: 8]", min=1)
+    ] = None,
     rule: Annotated[
-        str, typer.Option(help="Which frames: tsn (the paper's) or linspace (its code's).", metavar="NAME")
-    ] = "tsn",
+        str | None,
+        typer.Option(
+            help="Which frames: tsn (the paper's) or linspace (its code's). [default: the protocol's]", metavar="NAME"
+        ),
+    ] = None,
+    resize: Annotated[
+        str | None,
+        typer.Option(
+            help="Of a frame: HEIGHTxWIDTH, or short-256 for its short side. [default: the protocol's]", metavar="SIZE"
+        ),
+    ] = None,
+    normalise: Annotated[
+        str | None,
+        typer.Option(
+            help="backbone (as its weights want) or none (pixels from 0 to 1). [default: the protocol's]",
+            metavar="NAME",
+        ),
+    ] = None,
     views: Annotated[
-        int,
-        typer.Option(help="Views of a clip: one deterministic, the others random frames, crops and flips.", min=1),
-    ] = 1,
+        int | None,
+        typer.Option(
+            help="Views of a clip: one deterministic, the others random frames, crops and flips. [default: 1]", min=1
+        ),
+    ] = None,
     flip: Annotated[
         bool | None,
         typer.Option(
@@ -53,6 +76,8 @@ def extract(
             "[default: flip, but never ssv2-otam and ssv2-cmn]",
         ),
     ] = None,
+    protocol: options.ProtocolName = None,
+    recipe: options.RecipeFile = None,
     split_file: options.SplitFile = None,
     device: options.Device = "auto",
     batch_size: Annotated[int, typer.Option(help="Frames in one forward pass; bounds memory.", min=1)] = 32,
@@ -61,7 +86,7 @@ def extract(
     shard_size: Annotated[int, typer.Option(help="Clips per file: what a killed run can lose.", min=1)] = 64,
     compression: Annotated[str, typer.Option(help="none (fastest to read), zstd or lz4.", metavar="NAME")] = "none",
     retry_failed: Annotated[bool, typer.Option(help="Try again the clips that failed before.")] = False,
-    seed: options.Seed = 0,
+    seed: options.SomeSeed = None,
     dry_run: Annotated[bool, typer.Option(help="Show what would be done, and stop.")] = False,
     as_json: options.AsJson = False,
 ) -> None:
@@ -71,20 +96,41 @@ def extract(
 
     Example: ta2n extract --dataset ./clips --cache ./feats --backbone efficientnet-lite0
     """
-    flips = rows.may_flip(dataset, flip)
-    name, videos = rows.dataset_rows(dataset, root, splits, split_file, seed)
+    called, chosen, read = options.chosen(protocol, recipe)
+    from ta2n.pipeline.recipes import first_given
+
+    flags = {
+        "backbone": backbone,
+        "weights": weights,
+        "frames": frames,
+        "rule": rule,
+        "views": views,
+        "flip": flip,
+        "resize": resize,
+        "normalise": normalise,
+        "seed": seed,
+    }
+    usual = {"backbone": "resnet50", "frames": 8, "views": 1, "seed": 0}
+    usual |= {"rule": chosen.rule, "resize": chosen.resize, "normalise": chosen.normalise}
+    values = first_given(flags, read.extract, usual)
+    flips = rows.may_flip(dataset, values.get("flip")) and (values.get("flip") is not None or chosen.flip)
+    name, videos = rows.dataset_rows(dataset, root, splits, split_file, values["seed"])
     from ta2n.pipeline.features.backbones import load_backbone
     from ta2n.pipeline.features.extract import Plan
+    from ta2n.pipeline.features.preprocess import parse_resize
 
+    note(f"protocol {called}: " + ", ".join(f"{key}={value}" for key, value in (values | {"flip": flips}).items()))
     plan = Plan(
         dataset=name,
         videos=videos,
-        backbone=load_backbone(backbone, weights, seed=seed),
-        frames=frames,
-        rule=rule,
-        views=views,
+        backbone=load_backbone(values["backbone"], values.get("weights"), seed=values["seed"]),
+        frames=values["frames"],
+        rule=values["rule"],
+        views=values["views"],
         flip=flips,
-        seed=seed,
+        resize=parse_resize(values["resize"]),
+        normalise=values["normalise"],
+        seed=values["seed"],
     )
     store = cache / f"{name}.zarr"
     _describe(plan, store)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from ta2n.pipeline.cache import FeatureCache
     from ta2n.pipeline.protocols import Protocol
+    from ta2n.pipeline.recipes import Recipe
 
 Cache = Annotated[Path, typer.Option("--cache", help="A feature store, or the folder that holds one.", metavar="PATH")]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.", metavar="NAME")]
@@ -30,7 +31,19 @@ SplitFile = Annotated[
     ),
 ]
 Method = Annotated[str, typer.Option("--method", help="Name of the head: ta2n, protonet, ...", metavar="NAME")]
-ProtocolName = Annotated[str, typer.Option("--protocol", help="Named settings; flags override them.", metavar="NAME")]
+ProtocolName = Annotated[
+    str | None,
+    typer.Option(
+        "--protocol",
+        help="Named settings: ta2n-paper, ta2n-code or trx; a recipe and flags override them. [default: ta2n-paper]",
+        metavar="NAME",
+    ),
+]
+RecipeFile = Annotated[
+    Path | None,
+    typer.Option("--recipe", help="A TOML file of settings, between the protocol's and the flags.", metavar="FILE"),
+]
+SomeSeed = Annotated[int | None, typer.Option("--seed", help="Seed of everything random. [default: 0]", min=0)]
 Project = Annotated[
     int | None,
     typer.Option("--project", help="Put a learned 1×1 projection to this many channels before the head.", min=1),
@@ -73,17 +86,23 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def protocol(name: str) -> "Protocol":
-    """The protocol of a name.
+def chosen(name: str | None, recipe: Path | None) -> "tuple[str, Protocol, Recipe]":
+    """The protocol that a flag or else a recipe names, and the recipe.
 
     Raises:
-        InputError: there is none.
+        InputError: there is no such protocol, or the recipe cannot be read.
     """
+    from ta2n.cli.console import note
     from ta2n.pipeline.protocols import PROTOCOLS
+    from ta2n.pipeline.recipes import Recipe, read_recipe
 
-    if name not in PROTOCOLS:
-        raise InputError(f"--protocol {name!r} is not known; choose one of {', '.join(PROTOCOLS)}")
-    return PROTOCOLS[name]
+    read = read_recipe(recipe) if recipe else Recipe()
+    wanted = name or read.protocol or "ta2n-paper"
+    if wanted not in PROTOCOLS:
+        raise InputError(f"--protocol {wanted!r} is not known; choose one of {', '.join(PROTOCOLS)}")
+    if PROTOCOLS[wanted].note:
+        note(f"note: protocol {wanted}: {PROTOCOLS[wanted].note}")
+    return wanted, PROTOCOLS[wanted], read
 
 
 def whole(text: str, flag: str) -> int:

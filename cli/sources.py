@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ta2n.cache_schema.errors import InputError, MissingError, Ta2nError
+from ta2n.cache_schema.errors import InputError, Ta2nError
 from ta2n.cli import rows
 from ta2n.cli.console import note
 
@@ -68,10 +68,8 @@ def find(cache: Path, datasets: list[str], root: Path | None, splits: Path | Non
 def _look_for(name: str, cache: Path, root: Path | None, splits: Path | None, sources: Sources) -> None:
     try:
         sources.found[name] = rows.dataset_rows(name, root, splits, None, 0)[1]
-    except MissingError as error:
-        sources.missing[name] = f"no features in {cache}, and {error}"
     except Ta2nError as error:
-        sources.missing[name] = str(error)
+        sources.missing[name] = f"no features in {cache}; {error}"
 
 
 def extract_found(sources: Sources, cache: Path, root: Path | None, splits: Path | None, device: str) -> None:

@@ -8,9 +8,11 @@ import typer
 
 from ta2n.cli import comparison, options, rows, sources
 from ta2n.cli.console import duration, note, print_json, size, stdout, table
+from ta2n.cli.train import run_settings
 
 if TYPE_CHECKING:
     from ta2n.pipeline.cache import FeatureCache
+    from ta2n.pipeline.protocols import Protocol
     from ta2n.pipeline.report.fill import Plan
     from ta2n.pipeline.report.results import Result
     from ta2n.pipeline.report.rows import TableRow
@@ -23,12 +25,12 @@ DEMO_TEST_EPISODES = 2000
 DEMO_SETTINGS: dict[str, Any] = {
     "queries": 3,
     "epochs": 2,
-    "episodes_per_epoch": 100,
+    "episodes": 100,
     "accumulate": 4,
     "optimizer": "adam",
-    "learning_rate": 1e-3,
+    "lr": 1e-3,
+    "project": 64,
 }
-DEMO_PROJECT = 64
 # Of one clip with ResNet-50: 2048×8×7×7 float16.
 MAP_BYTES = 2048 * 8 * 7 * 7 * 2
 
@@ -64,7 +66,7 @@ def make_table(
     lr: Annotated[float | None, typer.Option(help="Learning rate. [default: the protocol's]")] = None,
     project: options.Project = None,
     test_episodes: Annotated[int | None, typer.Option(help="Test episodes. [default: the protocol's]", min=2)] = None,
-    protocol: options.ProtocolName = "ta2n-paper",
+    protocol: options.ProtocolName = None,
     device: options.Device = "auto",
     dry_run: Annotated[bool, typer.Option(help="Show what would be run, with time and disk, and stop.")] = False,
     as_json: options.AsJson = False,
@@ -82,28 +84,29 @@ def make_table(
     from ta2n.pipeline.report.results import as_record
     from ta2n.pipeline.report.rows import read_rows
 
-    chosen = options.protocol(protocol)
+    called, chosen, _ = options.chosen(protocol, None)
     given = {
         "way": way,
         "queries": queries,
         "epochs": epochs,
-        "episodes_per_epoch": episodes,
+        "episodes": episodes,
         "accumulate": accumulate,
         "optimizer": optimizer,
-        "learning_rate": lr,
+        "lr": lr,
+        "project": project,
     }
     wanted, datasets = _chosen(read_rows(recipes or _own_recipes()), only)
     at_hand = sources.find(cache, datasets, root, splits)
     demo = not at_hand.stores and not at_hand.found
     settings = {name: value for name, value in given.items() if value is not None}
     if demo:
-        settings, project = DEMO_SETTINGS | settings, project or DEMO_PROJECT
+        settings = DEMO_SETTINGS | settings
         test_episodes = test_episodes or DEMO_TEST_EPISODES
     plan = Plan(
         rows=wanted,
         shots=comparison.shot_numbers(shots),
         seeds=[options.whole(seed, "--seeds") for seed in seeds.split(",")],
-        settings=_settings_of(protocol, settings, project),
+        settings=_settings_of(chosen, settings),
         exam=Exam(episodes=test_episodes or chosen.test_episodes, queries=chosen.test_queries),
         runs=out,
         tuned=tuned,
@@ -120,7 +123,7 @@ def make_table(
     results = [result for store in at_hand.stores.values() for result in _fill(store, plan)]
     for name, reason in at_hand.missing.items():
         results += without_store(name, plan, reason)
-    notes = _notes(plan, protocol, settings, project)
+    notes = _notes(plan, called, settings)
     files = write_table(results, out, title=DEMO_TITLE if demo else TITLE, way=way, notes=notes)
     if as_json:
         print_json({"files": files, "results": [as_record(result, results) for result in results]})
@@ -144,31 +147,12 @@ def _chosen(rows: list["TableRow"], only: str) -> tuple[list["TableRow"], list[s
 
 
 def _settings_of(
-    protocol: str, given: dict[str, Any], project: int | None
+    protocol: "Protocol", given: dict[str, Any]
 ) -> Callable[["FeatureCache", "TableRow", int, int], "Settings"]:
     """What a run is trained with: a flag, else the row's recipe, else the protocol."""
-    from ta2n.pipeline.objectives import usual_objective
-    from ta2n.pipeline.settings import Settings
-
-    chosen = options.protocol(protocol)
-    usual = {
-        "queries": chosen.train_queries,
-        "episodes_per_epoch": chosen.episodes_per_epoch,
-        "accumulate": chosen.accumulate,
-        "learning_rate": chosen.learning_rate,
-    }
 
     def settings(cache: "FeatureCache", row: "TableRow", shot: int, seed: int) -> "Settings":
-        drops = {"dropout": chosen.dropout} if "dropout" in options.accepted(row.method) else {}
-        values = usual | {"objective": usual_objective(row.method)} | dict(row.train) | given
-        return Settings(
-            method=row.method,
-            options=drops | options.head_arguments(row.method, None, project),
-            shot=shot,
-            frames=options.default_frames(cache),
-            seed=seed,
-            **values,
-        )
+        return run_settings(cache, row.method, shot, protocol, [given | {"seed": seed}, row.train])
 
     return settings
 
@@ -214,11 +198,10 @@ def _plan(at_hand: sources.Sources, plan: "Plan", demo: bool) -> None:
     stdout().print(table("runs to do, at most", ["data set", "runs", "time, roughly", "disk", "features"], lines))
 
 
-def _notes(plan: "Plan", protocol: str, settings: dict[str, Any], project: int | None) -> list[str]:
+def _notes(plan: "Plan", protocol: str, settings: dict[str, Any]) -> list[str]:
     changed = ", ".join(f"{name} {value}" for name, value in settings.items())
     return [
-        f"Protocol {protocol}{', but ' + changed if changed else ''}"
-        f"{f', behind a learned projection to {project} channels' if project else ''}.",
+        f"Protocol {protocol}{', but ' + changed if changed else ''}.",
         "Frozen backbone: heads on cached features of a backbone that was never trained on the task. Published results "
         "train it end to end; the column fine-tuned is what compares with them.",
         f"± is the 95 % interval over {plan.exam.episodes} test episodes of the same videos, the same for all methods; "

@@ -11,9 +11,10 @@ from ta2n.cli import comparison, options
 from ta2n.cli.console import duration, note, print_json, progress, stdout
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from ta2n.pipeline.cache import FeatureCache
+    from ta2n.pipeline.protocols import Protocol
     from ta2n.pipeline.settings import Progress, Settings
     from ta2n.pipeline.train import Result
 
@@ -30,7 +31,7 @@ def train_head(
         Path | None, typer.Option(help="Folder of the run; made from its settings where not given.", metavar="FOLDER")
     ] = None,
     dataset: options.Dataset = None,
-    way: Annotated[int, typer.Option(help="Classes N in an episode.", min=2)] = 5,
+    way: Annotated[int | None, typer.Option(help="Classes N in an episode. [default: 5]", min=2)] = None,
     shot: Annotated[
         str | None,
         typer.Option(
@@ -42,7 +43,7 @@ def train_head(
     queries: Annotated[
         int | None, typer.Option(help="Query clips of a class. [default: the protocol's]", min=1)
     ] = None,
-    epochs: Annotated[int, typer.Option(help="At most this many epochs.", min=1)] = 10,
+    epochs: Annotated[int | None, typer.Option(help="At most this many epochs. [default: 10]", min=1)] = None,
     episodes: Annotated[
         int | None, typer.Option(help="Training episodes in an epoch. [default: the protocol's]", min=1)
     ] = None,
@@ -55,7 +56,9 @@ def train_head(
             help="episodic, or base: a classifier over the base classes. [default: the method's]", metavar="NAME"
         ),
     ] = None,
-    optimizer: Annotated[str, typer.Option(help="sgd (the paper's) or adam.", metavar="NAME")] = "sgd",
+    optimizer: Annotated[
+        str | None, typer.Option(help="sgd (the paper's) or adam. [default: the protocol's]", metavar="NAME")
+    ] = None,
     lr: Annotated[float | None, typer.Option(help="Learning rate. [default: the protocol's]")] = None,
     dropout: Annotated[
         float | None, typer.Option(help="Dropout on the cached maps. [default: the protocol's]", min=0, max=0.99)
@@ -66,12 +69,15 @@ def train_head(
         int | None, typer.Option(help="Frames T of the head. [default: 8, or as many as are cached]", min=1)
     ] = None,
     val_episodes: Annotated[
-        int,
-        typer.Option(help="Episodes on the val split after each epoch, to keep the best weights; 0 for none.", min=0),
-    ] = 200,
+        int | None,
+        typer.Option(
+            help="Episodes on the val split after each epoch, to keep the best weights; 0 for none. [default: 200]",
+            min=0,
+        ),
+    ] = None,
     patience: Annotated[
-        int, typer.Option(help="Stop after this many epochs without a better val accuracy.", min=1)
-    ] = 10,
+        int | None, typer.Option(help="Stop after this many epochs without a better val accuracy. [default: 10]", min=1)
+    ] = None,
     test_episodes: Annotated[
         int | None, typer.Option(help="Test episodes of several methods. [default: the protocol's]", min=2)
     ] = None,
@@ -81,10 +87,11 @@ def train_head(
             help="Where the maps are while training: auto, disk, ram, or device (the card's memory).", metavar="PLACE"
         ),
     ] = "auto",
-    protocol: options.ProtocolName = "ta2n-paper",
+    protocol: options.ProtocolName = None,
+    recipe: options.RecipeFile = None,
     split_file: options.SplitFile = None,
     device: options.Device = "auto",
-    seed: options.Seed = 0,
+    seed: options.SomeSeed = None,
     dry_run: Annotated[bool, typer.Option(help="Show the settings, and stop.")] = False,
     as_json: options.AsJson = False,
     as_csv: options.AsCsv = False,
@@ -98,36 +105,34 @@ def train_head(
 
     Example: ta2n train-head --cache ./feats --method protonet,otam,ta2n --shot 1,5
     """
-    chosen = options.protocol(protocol)
+    called, chosen, read = options.chosen(protocol, recipe)
     names = comparison.method_names(method)
     shots = comparison.shot_numbers(shot or ("1" if len(names) == 1 else "1,5"))
     opened = options.open_cache(cache, dataset, split_file)
     if option and len(names) > 1:
         raise InputError("--option belongs to one method; give it with one --method")
-    from ta2n.pipeline.objectives import usual_objective
-    from ta2n.pipeline.settings import Settings
-
+    flags = {
+        "way": way,
+        "queries": queries,
+        "frames": frames,
+        "epochs": epochs,
+        "episodes": episodes,
+        "accumulate": accumulate,
+        "objective": objective,
+        "optimizer": optimizer,
+        "lr": lr,
+        "dropout": dropout,
+        "project": project,
+        "val_episodes": val_episodes,
+        "patience": patience,
+        "seed": seed,
+    }
     runs = [
-        Settings(
-            method=name,
-            objective=objective or usual_objective(name),
-            options=_head_options(name, option, project, chosen.dropout if dropout is None else dropout),
-            way=way,
-            shot=number,
-            queries=queries or chosen.train_queries,
-            frames=frames or options.default_frames(opened),
-            epochs=epochs,
-            episodes_per_epoch=episodes or chosen.episodes_per_epoch,
-            accumulate=accumulate or chosen.accumulate,
-            optimizer=optimizer,
-            learning_rate=lr or chosen.learning_rate,
-            val_episodes=val_episodes,
-            patience=patience,
-            seed=seed,
-        )
+        run_settings(opened, name, number, chosen, [flags, read.train], head_options=options.head_options(option or []))
         for number in shots
         for name in names
     ]
+    way, seed = runs[0].way, runs[0].seed
     several = len(runs) > 1
     if dropout is not None and not any("dropout" in run.options for run in runs):
         note(f"note: {method} has no dropout; --dropout is not used")
@@ -137,7 +142,7 @@ def train_head(
         raise InputError("--json and --csv both print on stdout; give one of them")
     what = f"{way}way" if several else f"{method}-{way}way-{shots[0]}shot"
     folder = out or Path("runs") / f"{opened.manifest.dataset}-{what}-seed{seed}"
-    note(f"{opened.path} -> {folder}, protocol {protocol}")
+    note(f"{opened.path} -> {folder}, protocol {called}")
     for run in runs:
         note("  " + ", ".join(f"{name}={value}" for name, value in dataclasses.asdict(run).items()))
     if dry_run:
@@ -150,9 +155,52 @@ def train_head(
         _report(_run(opened, runs[0], folder, device, cache_in), opened, runs[0], as_json)
 
 
-def _head_options(method: str, texts: list[str] | None, project: int | None, dropout: float) -> dict[str, Any]:
-    drops = {"dropout": dropout} if "dropout" in options.accepted(method) else {}
-    return drops | options.head_arguments(method, texts, project)
+def run_settings(
+    cache: "FeatureCache",
+    method: str,
+    shot: int,
+    protocol: "Protocol",
+    layers: "Sequence[Mapping[str, Any]]",
+    *,
+    head_options: dict[str, Any] | None = None,
+) -> "Settings":
+    """The settings of one run: the first layer that says something, else the protocol, else the usual.
+
+    Args:
+        cache: the store.
+        method: name of the head.
+        shot: K.
+        protocol: says what no layer says.
+        layers: values by the names of ``[train]`` in a recipe; None is nothing said.
+        head_options: further options of the head.
+    """
+    from ta2n.pipeline.objectives import usual_objective
+    from ta2n.pipeline.recipes import first_given
+    from ta2n.pipeline.settings import Settings
+
+    usual = {
+        "way": 5,
+        "queries": protocol.train_queries,
+        "frames": options.default_frames(cache),
+        "epochs": 10,
+        "episodes": protocol.episodes_per_epoch,
+        "accumulate": protocol.accumulate,
+        "objective": usual_objective(method),
+        "optimizer": protocol.optimizer,
+        "lr": protocol.learning_rate,
+        "dropout": protocol.dropout,
+        "val_episodes": 200,
+        "patience": 10,
+        "seed": 0,
+    }
+    values = first_given(*layers, usual)
+    head = {"dropout": values.pop("dropout")} if "dropout" in options.accepted(method) else {}
+    values.pop("dropout", None)
+    if "project" in values:
+        head["project"] = values.pop("project")
+    renamed = {"episodes": "episodes_per_epoch", "lr": "learning_rate"}
+    settings = {renamed.get(name, name): value for name, value in values.items()}
+    return Settings(method=method, shot=shot, options=head | (head_options or {}), **settings)
 
 
 def _run(cache: "FeatureCache", settings: "Settings", folder: Path, device: str, place: str) -> "Result":

@@ -48,7 +48,8 @@ class Checkpoint:
             InputError: they differ; the message names how.
         """
         mine = self.about["features"]
-        differing = sorted(name for name in mine.keys() | features.keys() if mine.get(name) != features.get(name))
+        # What an older ta2n did not write down cannot be compared.
+        differing = sorted(name for name in mine if mine[name] != features.get(name))
         if differing:
             pairs = "; ".join(f"{name}: {mine.get(name)} -> {features.get(name)}" for name in differing)
             raise InputError(f"{source}: was trained on other features than {store} holds ({pairs})")

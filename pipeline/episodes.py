@@ -6,6 +6,7 @@ every method, in any order, on any machine, so two methods can be compared episo
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +31,17 @@ class Episode:
     query: NDArray[np.int64]
     query_labels: NDArray[np.int64]
     classes: NDArray[np.int64]
+
+
+class EpisodeSequence(Protocol):
+    """What episodes can be taken from: drawn without end, or read from a list."""
+
+    @property
+    def shot(self) -> int:
+        """K, of every episode."""
+
+    def take(self, count: int, start: int = 0) -> Iterator[Episode]:
+        """The episodes ``start`` to ``start + count - 1``."""
 
 
 class Episodes:

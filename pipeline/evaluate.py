@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ta2n.cache_schema.errors import InputError
-from ta2n.pipeline.episodes import Episode, Episodes
+from ta2n.pipeline.episodes import Episode, EpisodeSequence
 from ta2n.pipeline.heads import Embedding, Head
 from ta2n.pipeline.loader import MapLoader
 
@@ -24,7 +24,7 @@ OnEpisodes = Callable[[int], None]
 def evaluate(
     head: Head,
     loader: MapLoader,
-    episodes: Episodes,
+    episodes: EpisodeSequence,
     count: int,
     *,
     memory_bytes: int | None = None,

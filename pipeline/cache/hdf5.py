@@ -6,6 +6,8 @@ and then read by memory map: HDF5's own fancy indexing is a hundred times slower
 
 import json
 import mmap
+import os
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -20,74 +22,114 @@ from ta2n.cache_schema.table import VideoTable
 SUFFIXES = (".h5", ".hdf5")
 COLUMNS = ("frame_index", "state", "digest", "frame_count", "fps", "reason")
 
+# A private map of a whole file larger than the memory is refused by the system; windows of it are not.
+_WINDOW_BYTES = 1 << 30
+_OPEN_WINDOWS = 256
+
 
 class Hdf5Source:
-    """An HDF5 file, opened for reading."""
+    """An HDF5 file, opened for reading.
+
+    No handle of HDF5 stays open on an uncompressed file, and that on a compressed one is not shared with a forked
+    process.
+
+    Attributes:
+        path: the file.
+        manifest: what the features are.
+        videos: the row table.
+        shape: (videos, views, C, T, H, W).
+        compressed: whether maps are read through HDF5.
+        shard_size: of the store that was exported.
+        compression: of the store that was exported.
+        offset: (videos, views) byte at which each map begins, -1 where it is not stored; None where another tool has
+            rewritten the file with other chunks.
+
+    Raises:
+        MissingError: there is no such file.
+        DamagedCacheError: it is no HDF5 file, cut short, or not one that ta2n exported.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._file = open_file(path)
-        attributes = self._file.attrs
         try:
-            self.manifest = Manifest.from_dict(json.loads(attributes["ta2n"]), source=str(path))
-            self.shard_size, self.compression = int(attributes["shard_size"]), str(attributes["compression"])
-            self._features = self._file["features"]
-            self.shape = tuple(int(length) for length in self._features.shape)
-            rows = self._file["rows"][:]
-        except (KeyError, ValueError, TypeError) as error:
-            if isinstance(error, DamagedCacheError):
+            with open_file(path) as file:
+                self.manifest = Manifest.from_dict(json.loads(file.attrs["ta2n"]), source=str(path))
+                self.shard_size, self.compression = int(file.attrs["shard_size"]), str(file.attrs["compression"])
+                features, rows = file["features"], file["rows"][:]
+                self.shape = tuple(int(length) for length in features.shape)
+                self.offset = _offsets(features)
+                plain = self.offset is not None and features.id.get_create_plist().get_nfilters() == 0
+                self.compressed = not (plain and features.dtype == "<f2")
+        except (AttributeError, KeyError, OSError, TypeError, ValueError) as error:
+            if isinstance(error, DamagedCacheError | MissingError):
                 raise
             raise DamagedCacheError(
                 f"{path}: not a cache that ta2n exported ({error}); other files come in by "
                 f"`ta2n cache import {path} CACHE --features NAME --labels NAME`"
             ) from error
         self.videos = VideoTable.from_bytes(rows.tobytes(), source=str(path))
-        self.compressed = self._features.compression is not None
-        self._chunks = None if self.compressed else _Chunks(path, self._features)
+        expected = (len(self.videos), len(self.manifest.views))
+        if len(self.shape) != 6 or self.shape[:2] != expected:
+            raise DamagedCacheError(
+                f"{path}: its features have shape {self.shape}, expected {expected} videos and views of (C, T, H, W); "
+                "export it again"
+            )
+        self._window = lru_cache(_OPEN_WINDOWS)(self._open_window)
+        self._opened: tuple[int, Any] | None = None
 
     def column(self, name: str) -> NDArray[Any]:
         """A whole array of the format other than ``features``."""
-        if name not in self._file:
-            raise DamagedCacheError(f"{self.path}: array {name!r} is missing; export it again")
-        return np.asarray(self._file[name][:])
+        try:
+            with open_file(self.path) as file:
+                return np.asarray(file[name][:])
+        except (KeyError, OSError) as error:
+            if isinstance(error, MissingError):
+                raise
+            raise DamagedCacheError(f"{self.path}: array {name!r} cannot be read ({error}); export it again") from error
 
     def map(self, row: int, view: int) -> NDArray[np.float16]:
         """One (C, T, H, W) map."""
-        if self._chunks is not None:
-            return self._chunks(row, view)
+        offset = None if self.offset is None else int(self.offset[row, view])
+        if offset is not None and offset < 0:
+            raise DamagedCacheError(f"{self.path}: holds no map of row {row}, view {view}; export it again")
+        if offset is not None and not self.compressed:
+            return self._mapped(offset)
         try:
-            return np.asarray(self._features[row, view])
+            return np.asarray(self._features()[row, view], np.float16)
         except OSError as error:
             raise DamagedCacheError(f"{self.path}: the map of row {row} cannot be read ({error})") from error
 
+    def _mapped(self, offset: int) -> NDArray[np.float16]:
+        count = int(np.prod(self.shape[2:]))
+        number, start = divmod(offset, _WINDOW_BYTES)
+        values: NDArray[np.float16] = np.frombuffer(self._window(number), "<f2", count, start)
+        return values.reshape(self.shape[2:])
 
-class _Chunks:
-    """The uncompressed chunks of ``features``, as arrays over a memory map."""
-
-    def __init__(self, path: Path, features: Any) -> None:
-        self._path, self._shape = path, tuple(features.shape[2:])
-        self._bytes = 2 * int(np.prod(self._shape))
-        self._offset = np.full(features.shape[:2], -1, np.int64)
-
-        def note(chunk: Any) -> None:
-            self._offset[chunk.chunk_offset[:2]] = chunk.byte_offset
-
-        features.id.chunk_iter(note)
-        with path.open("rb") as handle:
+    def _open_window(self, number: int) -> mmap.mmap:
+        begin = number * _WINDOW_BYTES
+        # Long enough for every map that begins in it.
+        length = min(_WINDOW_BYTES + 2 * int(np.prod(self.shape[2:])), self.path.stat().st_size - begin)
+        with self.path.open("rb") as handle:
             # Copy-on-write, never written to: torch wants writable memory and nothing may change the file.
-            self._data = mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_COPY)
+            return mmap.mmap(handle.fileno(), length, access=mmap.ACCESS_COPY, offset=begin)
 
-    def __call__(self, row: int, view: int) -> NDArray[np.float16]:
-        offset = int(self._offset[row, view])
-        if offset < 0:
-            return np.zeros(self._shape, np.float16)
-        if offset + self._bytes > len(self._data):
-            raise DamagedCacheError(
-                f"{self._path}: the map of row {row} ends at byte {offset + self._bytes} of a file of "
-                f"{len(self._data)}; the file was cut short, export it again"
-            )
-        values: NDArray[np.float16] = np.frombuffer(self._data, "<f2", self._bytes // 2, offset)
-        return values.reshape(self._shape)
+    def _features(self) -> Any:
+        process = os.getpid()
+        if self._opened is None or self._opened[0] != process:
+            self._opened = process, open_file(self.path)["features"]
+        return self._opened[1]
+
+
+def _offsets(features: Any) -> NDArray[np.int64] | None:
+    if features.chunks != (1, 1, *features.shape[2:]):
+        return None
+    offset = np.full(features.shape[:2], -1, np.int64)
+
+    def note(chunk: Any) -> None:
+        offset[chunk.chunk_offset[:2]] = chunk.byte_offset
+
+    features.id.chunk_iter(note)
+    return offset
 
 
 def open_file(path: Path) -> Any:

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from ta2n.cache_schema.errors import DamagedCacheError
 from ta2n.cache_schema.layout import State, digest
 from ta2n.pipeline.cache.reader import FeatureCache
+from ta2n.pipeline.cache.sources import Source
 
 
 def damaged_clips(cache: FeatureCache, *, on_clip: Callable[[int], None] | None = None) -> list[tuple[str, str]]:
@@ -30,6 +31,21 @@ def damaged_clips(cache: FeatureCache, *, on_clip: Callable[[int], None] | None 
         if on_clip:
             on_clip(checked)
     return damaged
+
+
+def sound_map(source: Source, row: int, view: int, written: int) -> NDArray[np.float16]:
+    """One (C, T, H, W) map, if its digest is the one that was ``written``.
+
+    Raises:
+        DamagedCacheError: it is not; a copy would hide the damage.
+    """
+    values = source.map(row, view)
+    if digest(values) != written:
+        raise DamagedCacheError(
+            f"{source.path}: the map of clip {source.videos.id[row]!r} is not what was written, and is not passed on; "
+            f"`ta2n cache verify {source.path}` names every such clip"
+        )
+    return values
 
 
 def _problem(cache: FeatureCache, row: int, digests: NDArray[np.uint64]) -> str:

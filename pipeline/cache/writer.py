@@ -110,6 +110,11 @@ class CacheWriter:
         waiting = (self._read("state", rows) == State.PENDING).any(axis=1)
         return [row for row, wanted in zip(rows, waiting.tolist(), strict=True) if wanted]
 
+    def state(self, rows: range) -> NDArray[np.uint8]:
+        """(videos, views) :class:`State` of the rows of one shard."""
+        state: NDArray[np.uint8] = self._read("state", rows)
+        return state
+
     def counts(self) -> dict[State, int]:
         """How many videos are pending, done and failed."""
         state = array(self._group, "state")[:]

@@ -29,6 +29,7 @@ from ta2n.pipeline.videos.decode import DecodedClip, DecodeJob, FailedClip, deco
 from ta2n.pipeline.videos.pool import DecodePool
 
 MAP_SIZE = IMAGE_SIZE // 32
+NORMALISATIONS = ("backbone", "none")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +44,8 @@ class Plan:
         rule: frame rule of ``clips.py``.
         views: V, view 0 the deterministic one.
         flip: whether random views may be mirrored.
+        resize: (height, width) of a decoded frame, or the length of its short side.
+        normalise: ``backbone`` for the mean and deviation that its weights want, ``none`` for pixels from 0 to 1.
         seed: of the random views.
     """
 
@@ -53,6 +56,8 @@ class Plan:
     rule: str = "tsn"
     views: int = 1
     flip: bool = True
+    resize: tuple[int, int] | int = (256, 256)
+    normalise: str = "backbone"
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -61,11 +66,21 @@ class Plan:
                 raise InputError(f"{name} is {value}, expected at least 1")
         if self.rule not in RULES:
             raise InputError(f"frame rule {self.rule!r} is not known; choose {' or '.join(RULES)}")
+        if self.normalise not in NORMALISATIONS:
+            raise InputError(f"normalise {self.normalise!r} is not known; choose {' or '.join(NORMALISATIONS)}")
+        if min((self.resize,) if isinstance(self.resize, int) else self.resize) < IMAGE_SIZE:
+            raise InputError(f"resize {self.resize} is smaller than the crop of {IMAGE_SIZE} pixels taken from it")
 
     @property
     def preprocessing(self) -> Preprocessing:
-        """The protocol's preprocessing with the backbone's normalisation; flips matter only to random views."""
-        return Preprocessing(self.backbone.mean, self.backbone.std, flip=self.flip and self.views > 1)
+        """What happens to frames; flips matter only to random views."""
+        own = self.normalise == "backbone"
+        return Preprocessing(
+            self.backbone.mean if own else (0.0, 0.0, 0.0),
+            self.backbone.std if own else (1.0, 1.0, 1.0),
+            resize=self.resize,
+            flip=self.flip and self.views > 1,
+        )
 
     @property
     def map_shape(self) -> tuple[int, int, int, int]:
@@ -217,7 +232,10 @@ def _put(shard: Shard, row: int, clip: DecodedClip, maps: NDArray[np.float16]) -
 def _views(plan: Plan, clip: DecodedClip) -> NDArray[np.uint8]:
     """The frames of every view of a clip: (V*T, crop, crop, 3)."""
     preprocessing = plan.preprocessing
-    windows = [view_window(preprocessing, view=v, seed=plan.seed, clip_id=clip.clip_id) for v in range(plan.views)]
+    size = (clip.images.shape[1], clip.images.shape[2])
+    windows = [
+        view_window(preprocessing, size, view=v, seed=plan.seed, clip_id=clip.clip_id) for v in range(plan.views)
+    ]
     return np.concatenate(
         [
             crop_frames(clip.images[place], window, preprocessing.crop)

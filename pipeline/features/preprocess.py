@@ -9,13 +9,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ta2n.cache_schema.errors import InputError
+
 
 @dataclass(frozen=True)
 class Preprocessing:
     """How a frame becomes the backbone's input (protocol ``ta2n-paper`` of METHODS: 256×256, crop 224).
 
     Attributes:
-        resize: (height, width) that a frame is resized to as it is decoded, whatever its aspect.
+        resize: (height, width) that a frame is resized to as it is decoded, whatever its aspect; or the length of its
+            short side, the aspect kept.
         crop: side of the square taken from it: the centre in view 0, a random place in the others.
         flip: whether the random views are mirrored half of the time. Wrong where left and right are labels.
         mean: per channel, of images scaled to [0, 1].
@@ -24,14 +27,14 @@ class Preprocessing:
 
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
-    resize: tuple[int, int] = (256, 256)
+    resize: tuple[int, int] | int = (256, 256)
     crop: int = 224
     flip: bool = True
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values for the manifest."""
         return {
-            "resize": list(self.resize),
+            "resize": self.resize if isinstance(self.resize, int) else list(self.resize),
             "crop": self.crop,
             "flip": self.flip,
             "mean": list(self.mean),
@@ -48,9 +51,12 @@ class Window:
     mirrored: bool
 
 
-def view_window(preprocessing: Preprocessing, *, view: int, seed: int, clip_id: str) -> Window:
-    """Where a view crops: one window for all frames of a clip, a function of (seed, clip, view) and nothing else."""
-    height, width = preprocessing.resize
+def view_window(preprocessing: Preprocessing, images: tuple[int, int], *, view: int, seed: int, clip_id: str) -> Window:
+    """Where a view crops images of (height, width): one window for all frames of a clip.
+
+    A function of the images' size, (seed, clip, view) and nothing else.
+    """
+    height, width = images
     free = (height - preprocessing.crop, width - preprocessing.crop)
     if view == 0:
         return Window(free[0] // 2, free[1] // 2, mirrored=False)
@@ -58,6 +64,20 @@ def view_window(preprocessing: Preprocessing, *, view: int, seed: int, clip_id: 
     generator = np.random.default_rng([seed, int.from_bytes(key, "little")])
     top, left = generator.integers(0, free[0] + 1), generator.integers(0, free[1] + 1)
     return Window(int(top), int(left), mirrored=bool(preprocessing.flip and generator.random() < 0.5))
+
+
+def parse_resize(text: str) -> tuple[int, int] | int:
+    """``256x256`` (height and width) or ``short-256`` as :attr:`Preprocessing.resize`.
+
+    Raises:
+        InputError: it is neither.
+    """
+    sides = text.removeprefix("short-").split("x")
+    expected = 1 if text.startswith("short-") else 2
+    if len(sides) != expected or not all(side.isdecimal() and int(side) > 0 for side in sides):
+        raise InputError(f"resize {text!r} is not known; give HEIGHTxWIDTH, such as 256x256, or short-256")
+    numbers = [int(side) for side in sides]
+    return numbers[0] if expected == 1 else (numbers[0], numbers[1])
 
 
 def crop_frames(images: NDArray[np.uint8], window: Window, crop: int) -> NDArray[np.uint8]:

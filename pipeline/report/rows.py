@@ -1,6 +1,5 @@
 """Rows of the table: a TOML file for each method, with how it is trained and what others published."""
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Any
 
 from ta2n.cache_schema.errors import InputError, MissingError
 from ta2n.pipeline.heads import HEADS
+from ta2n.pipeline.recipes import check_table, read_toml
 
 _NAMES = {"method", "title", "train", "published"}
 
@@ -34,7 +34,7 @@ class TableRow:
     Attributes:
         method: name of the head.
         title: how the row is called.
-        train: settings of its training that differ from the protocol's.
+        train: settings of its training that differ from the protocol's, by the names of a recipe.
         published: by data set and number of shots.
         file: where all this is written.
     """
@@ -73,10 +73,7 @@ def read_row(file: Path) -> TableRow:
     Raises:
         InputError: the file is not TOML, or not a row: unknown or missing names, an unknown method.
     """
-    try:
-        values = tomllib.loads(file.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{file}: not a TOML file ({error})") from error
+    values = read_toml(file)
     unknown = ", ".join(sorted(values.keys() - _NAMES))
     if unknown or not {"method", "title"} <= values.keys():
         found = f"unknown: {unknown}" if unknown else f"found: {', '.join(values) or 'nothing'}"
@@ -86,7 +83,9 @@ def read_row(file: Path) -> TableRow:
     published: dict[tuple[str, int], Published] = {}
     for entry in values.get("published", []):
         published |= _published(entry, file)
-    return TableRow(values["method"], str(values["title"]), values.get("train", {}), published, file)
+    return TableRow(
+        values["method"], str(values["title"]), check_table(values.get("train", {}), "train", file), published, file
+    )
 
 
 def _published(entry: Mapping[str, Any], file: Path) -> dict[tuple[str, int], Published]:

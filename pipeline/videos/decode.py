@@ -15,14 +15,15 @@ from numpy.typing import NDArray
 
 from ta2n.cache_schema.errors import DecodeError, MissingError
 from ta2n.pipeline.clips import view_indices
-from ta2n.pipeline.videos.frames import read_frame_folder
+from ta2n.pipeline.videos.frames import Size, read_frame_folder
 
 
 @dataclass(frozen=True)
 class DecodeJob:
     """What to decode of one clip; see `view_indices` for rule, frames, views and seed.
 
-    `path` is a video file or a folder of frames, `size` the (height, width) to resize to, or None for the native size.
+    `path` is a video file or a folder of frames, `size` the (height, width) to resize to, the length of the short side
+    where the aspect is kept, or None for the native size.
     """
 
     clip_id: str
@@ -31,7 +32,7 @@ class DecodeJob:
     frames: int
     views: int
     seed: int
-    size: tuple[int, int] | None
+    size: Size
 
 
 @dataclass(frozen=True)

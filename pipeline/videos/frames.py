@@ -13,6 +13,8 @@ from ta2n.cache_schema.errors import DecodeError
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png"})
 
+# (height, width), the length of the short side, or None for what the file has.
+Size = tuple[int, int] | int | None
 NaturalKey = tuple[tuple[str | int, ...], str]
 
 
@@ -35,14 +37,14 @@ def list_frames(folder: Path) -> list[Path]:
 
 
 def read_frame_folder(
-    folder: Path, pick: Callable[[int], NDArray[np.int32]], size: tuple[int, int] | None
+    folder: Path, pick: Callable[[int], NDArray[np.int32]], size: Size
 ) -> tuple[NDArray[np.uint8], int]:
     """The frames of a folder that `pick` asks for; only these files are opened.
 
     Args:
         folder: holds the frames, as JPEG or PNG files.
         pick: the wanted frame numbers, in any shape, given the number of frames in the folder.
-        size: (height, width) to resize to, or None where all frames have one size.
+        size: (height, width) to resize to, the length of the short side, or None where all frames have one size.
 
     Returns:
         (U, H, W, 3) RGB frames in the order of their sorted numbers, and the number of frames in the folder.
@@ -62,14 +64,26 @@ def read_frame_folder(
     return np.stack(images), len(files)
 
 
-def _read_image(file: Path, size: tuple[int, int] | None) -> NDArray[np.uint8]:
+def resized(height: int, width: int, size: Size) -> tuple[int, int] | None:
+    """(height, width) that an image is resized to; the long side is rounded down, as torchvision does.
+
+    >>> resized(240, 320, 256)
+    (256, 341)
+    """
+    if not isinstance(size, int):
+        return size
+    return (size, size * width // height) if height <= width else (size * height // width, size)
+
+
+def _read_image(file: Path, size: Size) -> NDArray[np.uint8]:
     try:
         with Image.open(file) as image:
-            if size is not None:
-                image.draft(None, size[::-1])
+            wanted = resized(image.height, image.width, size)
+            if wanted is not None:
+                image.draft(None, wanted[::-1])
             rgb = _to_rgb(image)
-            if size is not None and rgb.size != size[::-1]:
-                rgb = rgb.resize(size[::-1], Image.Resampling.BILINEAR, reducing_gap=2.0)
+            if wanted is not None and rgb.size != wanted[::-1]:
+                rgb = rgb.resize(wanted[::-1], Image.Resampling.BILINEAR, reducing_gap=2.0)
             return np.asarray(rgb)
     except Exception as error:  # damaged images raise OSError, ValueError, SyntaxError, struct.error ... by format
         raise DecodeError(f"{file}: the frame cannot be read as an image ({error}).") from error

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ta2n.cache_schema.errors import DecodeError
+from ta2n.pipeline.videos.frames import Size, resized
 
 Images = NDArray[np.uint8]
 Pick = Callable[[int], NDArray[np.int32]]
@@ -44,7 +45,7 @@ class Frames(NamedTuple):
     fps: float
 
 
-def read_video(path: Path, pick: Pick, size: tuple[int, int] | None) -> Frames:
+def read_video(path: Path, pick: Pick, size: Size) -> Frames:
     """The frames of a video file that `pick` asks for.
 
     The announced length is only a guess, which every read checks by going on to the last frame. Where it was wrong
@@ -53,13 +54,14 @@ def read_video(path: Path, pick: Pick, size: tuple[int, int] | None) -> Frames:
     Args:
         path: the file.
         pick: the wanted source frames, in any shape, given the number of frames in the clip.
-        size: (height, width) to resize to, or None for the native size.
+        size: (height, width) to resize to, the length of the short side, or None for the native size.
 
     Raises:
         DecodeError: when the file is not a video that can be read from the first frame to the last.
     """
     if path.stat().st_size == 0:
         raise DecodeError(f"{path}: the file is empty.")
+    size = _resized(path, size)
     reader = _open(path, size)
     frame_count, guess = 0, _visible_frames(reader)
     for attempt in range(READS_AT_MOST):
@@ -72,6 +74,17 @@ def read_video(path: Path, pick: Pick, size: tuple[int, int] | None) -> Frames:
             return Frames(np.stack(images), frame_count, fps if math.isfinite(fps) else 0.0)
         guess = frame_count
     raise DecodeError(f"{path}: every read finds another number of frames (last {frame_count}); the file is damaged.")
+
+
+def _resized(path: Path, size: Size) -> tuple[int, int] | None:
+    """(height, width) to ask decord for; where that depends on the file's own, its first frame is decoded for it."""
+    if not isinstance(size, int):
+        return size
+    try:
+        height, width, _ = _open(path, None).next().shape
+    except (StopIteration, decord.DECORDError) as error:
+        raise DecodeError(f"{path}: the video holds no frame that can be decoded.") from error
+    return resized(height, width, size)
 
 
 def _open(path: Path, size: tuple[int, int] | None) -> decord.VideoReader:

@@ -65,7 +65,7 @@ def test_the_papers_data_sets_that_are_not_there_say_so(feats: Path, nowhere: Pa
     assert made.exit_code == 0, made.output
     rows = {(row["dataset"], row["method"]): row for row in json.loads(made.stdout)["results"]}
     assert rows["ucf101", "ta2n"]["accuracy"] is None
-    assert rows["ucf101", "ta2n"]["missing"].startswith(f"no features in {feats}, and ")
+    assert rows["ucf101", "ta2n"]["missing"].startswith(f"no features in {feats}; where are the clips")
     assert rows["ucf101", "ta2n"]["published"] == pytest.approx(0.819)
     assert rows["toy", "ta2n"]["accuracy"] is not None
     assert rows["toy", "ta2n"]["published"] is None

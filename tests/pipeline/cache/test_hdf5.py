@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from ta2n.cache_schema.errors import DamagedCacheError, InputError, ManifestMismatchError, MissingError
 from ta2n.pipeline.cache import FeatureCache
-from ta2n.pipeline.cache.exchange import export_hdf5, import_hdf5
+from ta2n.pipeline.cache.export import export_hdf5
 from ta2n.pipeline.cache.foreign import Names, import_foreign
+from ta2n.pipeline.cache.restore import import_hdf5
 from ta2n.pipeline.cache.verify import damaged_clips
 
 

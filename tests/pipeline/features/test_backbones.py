@@ -121,20 +121,22 @@ def test_no_network_is_said_with_what_to_do(monkeypatch: pytest.MonkeyPatch, tmp
 
 def test_windows() -> None:
     made = Preprocessing((0.0,) * 3, (1.0,) * 3)
-    centre = view_window(made, view=0, seed=1, clip_id="a")
+    centre = view_window(made, (256, 256), view=0, seed=1, clip_id="a")
     assert (centre.top, centre.left, centre.mirrored) == (16, 16, False)
-    drawn = [view_window(made, view=view, seed=1, clip_id=f"c{clip}") for view in (1, 2) for clip in range(300)]
+    drawn = [
+        view_window(made, (256, 256), view=view, seed=1, clip_id=f"c{clip}") for view in (1, 2) for clip in range(300)
+    ]
     assert {one.top for one in drawn} == set(range(33))
     assert 0.4 < sum(one.mirrored for one in drawn) / 600 < 0.6
-    assert drawn[0] == view_window(made, view=1, seed=1, clip_id="c0")
+    assert drawn[0] == view_window(made, (256, 256), view=1, seed=1, clip_id="c0")
     never = Preprocessing((0.0,) * 3, (1.0,) * 3, flip=False)
-    assert not any(view_window(never, view=1, seed=1, clip_id=f"c{clip}").mirrored for clip in range(50))
+    assert not any(view_window(never, (256, 256), view=1, seed=1, clip_id=f"c{clip}").mirrored for clip in range(50))
 
 
 def test_crop_and_normalise_by_hand() -> None:
     made = Preprocessing((0.5, 0.0, 0.0), (0.5, 1.0, 0.25), resize=(4, 4), crop=2)
     images = torch.arange(48, dtype=torch.uint8).reshape(1, 4, 4, 3).numpy()
-    part = crop_frames(images, view_window(made, view=0, seed=0, clip_id="a"), 2)
+    part = crop_frames(images, view_window(made, (4, 4), view=0, seed=0, clip_id="a"), 2)
     assert part[0, :, :, 0].tolist() == [[15, 18], [27, 30]]
     pixels = normalise(part, made, torch.device("cpu"))
     assert pixels.shape == (1, 3, 2, 2)

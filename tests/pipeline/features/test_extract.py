@@ -86,7 +86,7 @@ def test_every_view_holds_its_own_frames_and_window(stored: tuple[Plan, Summary,
         assert np.array_equal(cache.frame_index([row])[0], wanted)
         for view in range(3):
             maps = cache.read([row], view)[0].float().numpy()  # (3, T, 7, 7)
-            window = view_window(made.preprocessing, view=view, seed=0, clip_id=f"clip{row}")
+            window = view_window(made.preprocessing, (256, 256), view=view, seed=0, clip_id=f"clip{row}")
             left = 60 / 255 * window.left / 256
             level = (20 * row + wanted[view]) / 255 + left + 60 / 255 * (224 / 2) / 256
             assert np.allclose(maps.mean(axis=(0, 2, 3)), level, atol=1.5 / 255)

@@ -6,12 +6,16 @@ from typing import Any
 import numpy as np
 import pytest
 import shared_data
+from hypothesis import given
+from hypothesis import strategies as st
 from numpy.typing import NDArray
+from PIL import Image
 from synthetic_video import plain_decode, write_video
 
 from ta2n.cache_schema.errors import DecodeError, InputError
 from ta2n.pipeline.clips import view_indices
 from ta2n.pipeline.videos.decode import DecodedClip, DecodeJob, FailedClip, decode_clip, decoder_version
+from ta2n.pipeline.videos.frames import resized
 from ta2n.pipeline.videos.pool import DecodePool
 
 ODD_VIDEOS = shared_data.DATA / "odd_videos"
@@ -168,6 +172,28 @@ def test_a_size_resizes_without_changing_which_frames_are_taken(tmp_path: Path) 
     assert native.images.shape[1:] == (48, 64, 3)
     assert np.array_equal(small.source, native.source)
     assert small.fps == pytest.approx(25.0)
+
+
+def test_a_short_side_keeps_the_aspect_in_videos_and_folders(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "clip.mp4", 6)  # 48×64
+    clip = decode_clip(job(path, size=36))
+    assert clip.images.shape[1:] == (36, 48, 3)
+    assert np.array_equal(clip.source, decode_clip(job(path)).source)
+    folder = tmp_path / "frames"
+    folder.mkdir()
+    for frame in range(3):
+        Image.new("RGB", (48, 100), (frame, 0, 0)).save(folder / f"{frame}.png")
+    assert decode_clip(job(folder, size=36)).images.shape[1:] == (75, 36, 3)
+
+
+@given(height=st.integers(1, 4000), width=st.integers(1, 4000), side=st.integers(1, 600))
+def test_a_resized_short_side_is_exact_and_the_long_one_within_a_pixel(height: int, width: int, side: int) -> None:
+    found = resized(height, width, side)
+    assert found is not None
+    assert min(found) == side
+    assert abs(found[0] * width - found[1] * height) < max(height, width)
+    assert resized(height, width, (3, 4)) == (3, 4)
+    assert resized(height, width, None) is None
 
 
 def test_a_name_that_ffmpeg_would_take_for_a_protocol_is_a_file(
