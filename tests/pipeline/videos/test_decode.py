@@ -15,7 +15,7 @@ from synthetic_video import plain_decode, write_video
 from ta2n.cache_schema.errors import DecodeError, InputError
 from ta2n.pipeline.clips import view_indices
 from ta2n.pipeline.videos.decode import DecodedClip, DecodeJob, FailedClip, decode_clip, decoder_version
-from ta2n.pipeline.videos.frames import resized
+from ta2n.pipeline.videos.frames import Size, resized
 from ta2n.pipeline.videos.pool import DecodePool
 
 ODD_VIDEOS = shared_data.DATA / "odd_videos"
@@ -53,9 +53,7 @@ UCF101 = [
 ]
 
 
-def job(
-    path: Path, *, rule: str = "tsn", frames: int = 8, views: int = 4, size: tuple[int, int] | None = None
-) -> DecodeJob:
+def job(path: Path, *, rule: str = "tsn", frames: int = 8, views: int = 4, size: Size = None) -> DecodeJob:
     return DecodeJob(path.name, path, rule, frames, views, 11, size)
 
 
@@ -174,10 +172,16 @@ def test_a_size_resizes_without_changing_which_frames_are_taken(tmp_path: Path) 
     assert small.fps == pytest.approx(25.0)
 
 
+def test_a_width_that_decord_cannot_give_is_an_error_not_a_wrong_image(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "clip.mp4", 6)
+    with pytest.raises(DecodeError, match="48 pixels wide.*at least 64"):
+        decode_clip(job(path, size=(36, 48)))
+
+
 def test_a_short_side_keeps_the_aspect_in_videos_and_folders(tmp_path: Path) -> None:
     path = write_video(tmp_path / "clip.mp4", 6)  # 48×64
-    clip = decode_clip(job(path, size=36))
-    assert clip.images.shape[1:] == (36, 48, 3)
+    clip = decode_clip(job(path, size=96))
+    assert clip.images.shape[1:] == (96, 128, 3)
     assert np.array_equal(clip.source, decode_clip(job(path)).source)
     folder = tmp_path / "frames"
     folder.mkdir()
