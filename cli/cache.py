@@ -67,7 +67,11 @@ def verify(cache: Store, dataset: options.Dataset = None, as_json: options.AsJso
             stdout().print(f"{name}: {problem}", markup=False)
         stdout().print(f"{total} clips checked, {len(damaged)} damaged", markup=False)
     if damaged:
-        note("delete the store, or its damaged shard files and their chunks of `state`, and extract again")
+        note(
+            "delete the file, and export it again"
+            if opened.path.is_file()
+            else "delete the store, or its damaged shard files and their chunks of `state`, and extract again"
+        )
         raise typer.Exit(1)
 
 
@@ -177,7 +181,7 @@ def _import_foreign(
     name: str | None,
     seed: int,
 ) -> Path:
-    from ta2n.pipeline.cache.foreign import Names, import_foreign
+    from ta2n.pipeline.cache.foreign import Names, count_clips, import_foreign
     from ta2n.pipeline.videos.splits import read_split_file, seeded_class_split
 
     if splits is not None and split_file is not None:
@@ -190,7 +194,8 @@ def _import_foreign(
         return seeded_class_split(classes, seed)
 
     names = Names(features=features, labels=labels, ids=ids, splits=splits)
-    return import_foreign(file, cache, names, dataset=name or file.stem, split_of=split_of)
+    with progress("importing", count_clips(file, features), "clips") as bar:
+        return import_foreign(file, cache, names, dataset=name or file.stem, split_of=split_of, on_clips=bar)
 
 
 def _describe(cache: "FeatureCache") -> dict[str, Any]:

@@ -99,12 +99,19 @@ def import_foreign(
     return path
 
 
+def count_clips(file: Path, features: str) -> int:
+    """How many clips a data set has; the errors are those of :func:`import_foreign`."""
+    with open_file(file) as source:
+        return int(_dataset(source, features, file).shape[0])
+
+
 def _dataset(source: Any, name: str, file: Path) -> Any:
-    found: list[str] = []
-    source.visititems(lambda key, item: found.append(key) if isinstance(item, h5py.Dataset) else None)
-    if name.strip("/") not in found:
-        raise InputError(f"{file}: holds no data set {name!r}; it has {', '.join(found) or 'none'}")
-    return source[name]
+    found = source.get(name)
+    if isinstance(found, h5py.Dataset) and found.shape:
+        return found
+    there: list[str] = []
+    source.visititems(lambda key, item: there.append(key) if isinstance(item, h5py.Dataset) else None)
+    raise InputError(f"{file}: holds no data set {name!r}; it has {', '.join(there) or 'none'}")
 
 
 def _map_shape(features: Any, file: Path) -> tuple[int, int, int, int]:
@@ -126,7 +133,12 @@ def _strings(source: Any, name: str, file: Path, count: int) -> list[str]:
     values: NDArray[Any] = np.asarray(_dataset(source, name, file)[:])
     if values.shape != (count,):
         raise InputError(f"{file}: {name} has shape {values.shape}, expected ({count},), one for each clip")
-    return [value.decode() if isinstance(value, bytes) else str(value) for value in values.tolist()]
+    if values.dtype.kind not in "iuOSU":
+        raise InputError(f"{file}: {name} is {values.dtype}, expected whole numbers or strings")
+    try:
+        return [value.decode() if isinstance(value, bytes) else str(value) for value in values.tolist()]
+    except UnicodeDecodeError as error:
+        raise InputError(f"{file}: {name} holds text that is not UTF-8 ({error})") from error
 
 
 def _splits(
@@ -139,6 +151,8 @@ def _splits(
 ) -> list[str]:
     if name is None:
         by_class = split_of(sorted(set(label)))
+        if not set(label) & set(by_class):
+            raise InputError(f"{file}: none of its classes ({', '.join(sorted(set(label))[:5])}, ...) is in the splits")
         return [by_class.get(one, "") for one in label]
     split = _strings(source, name, file, count)
     odd = sorted(set(split) - {*SPLITS, ""})

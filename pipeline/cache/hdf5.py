@@ -74,6 +74,7 @@ class Hdf5Source:
                 f"{path}: its features have shape {self.shape}, expected {expected} videos and views of (C, T, H, W); "
                 "export it again"
             )
+        self._bytes, self._end = 2 * int(np.prod(self.shape[2:])), path.stat().st_size
         self._window = lru_cache(_OPEN_WINDOWS)(self._open_window)
         self._opened: tuple[int, Any] | None = None
 
@@ -93,6 +94,8 @@ class Hdf5Source:
         if offset is not None and offset < 0:
             raise DamagedCacheError(f"{self.path}: holds no map of row {row}, view {view}; export it again")
         if offset is not None and not self.compressed:
+            if offset + self._bytes > self._end:
+                raise DamagedCacheError(f"{self.path}: the map of row {row} would lie behind its end; export it again")
             return self._mapped(offset)
         try:
             return np.asarray(self._features()[row, view], np.float16)
@@ -100,15 +103,14 @@ class Hdf5Source:
             raise DamagedCacheError(f"{self.path}: the map of row {row} cannot be read ({error})") from error
 
     def _mapped(self, offset: int) -> NDArray[np.float16]:
-        count = int(np.prod(self.shape[2:]))
         number, start = divmod(offset, _WINDOW_BYTES)
-        values: NDArray[np.float16] = np.frombuffer(self._window(number), "<f2", count, start)
+        values: NDArray[np.float16] = np.frombuffer(self._window(number), "<f2", self._bytes // 2, start)
         return values.reshape(self.shape[2:])
 
     def _open_window(self, number: int) -> mmap.mmap:
         begin = number * _WINDOW_BYTES
         # Long enough for every map that begins in it.
-        length = min(_WINDOW_BYTES + 2 * int(np.prod(self.shape[2:])), self.path.stat().st_size - begin)
+        length = min(_WINDOW_BYTES + self._bytes, self._end - begin)
         with self.path.open("rb") as handle:
             # Copy-on-write, never written to: torch wants writable memory and nothing may change the file.
             return mmap.mmap(handle.fileno(), length, access=mmap.ACCESS_COPY, offset=begin)
@@ -130,6 +132,15 @@ def _offsets(features: Any) -> NDArray[np.int64] | None:
 
     features.id.chunk_iter(note)
     return offset
+
+
+def is_export(path: Path) -> bool:
+    """Whether a file is one of ours, and not another tool's."""
+    try:
+        with open_file(path) as file:
+            return "ta2n" in file.attrs
+    except (DamagedCacheError, MissingError):
+        return False
 
 
 def open_file(path: Path) -> Any:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ta2n.cache_schema.errors import InputError, MissingError
 from ta2n.cache_schema.layout import State, decode_reason
-from ta2n.pipeline.cache.hdf5 import SUFFIXES, Hdf5Source
+from ta2n.pipeline.cache.hdf5 import SUFFIXES, Hdf5Source, is_export
 from ta2n.pipeline.cache.sources import Source, ZarrSource
 
 Rows = Sequence[int] | NDArray[np.integer]
@@ -43,7 +43,8 @@ def find_store(path: Path | str, dataset: str | None = None) -> Path:
 
 def stores_in(folder: Path) -> dict[str, Path]:
     """The stores of a folder by data set; of a store and an HDF5 file of one name, the store."""
-    found = [path for suffix in SUFFIXES for path in folder.glob(f"*{suffix}")] + list(folder.glob("*.zarr"))
+    found = [path for suffix in SUFFIXES for path in folder.glob(f"*{suffix}") if is_export(path)]
+    found += folder.glob("*.zarr")
     return dict(sorted({path.stem: path for path in found if not path.name.startswith(".")}.items()))
 
 

@@ -1,0 +1,201 @@
+"""A store into one HDF5 file; a killed export is continued.
+
+HDF5 does not open a file again whose writer was killed, so it never has one open while maps are written:
+
+- uncompressed, the file is laid out first, every map's place reserved and nothing in it, and closed. The maps are then
+  written into their places;
+- compressed, where no place is known beforehand, each shard becomes a small file of its own, and the compressed chunks
+  are put together as they are at the end.
+
+Both lie under names that carry a hash of everything in them but the maps: what is found under such a name is of the
+same export.
+"""
+
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from ta2n.cache_schema.errors import DamagedCacheError, InputError
+from ta2n.cache_schema.layout import State, digest
+from ta2n.pipeline.cache.hdf5 import COLUMNS, Hdf5Source
+from ta2n.pipeline.cache.reader import FeatureCache
+from ta2n.pipeline.cache.verify import sound_map
+
+COMPRESSIONS = ("none", "gzip", "lzf")
+_ALIGNMENT = 64
+
+OnClips = Callable[[int], None]
+
+
+def export_hdf5(cache: FeatureCache, file: Path, *, compression: str = "none", on_clips: OnClips | None = None) -> int:
+    """Writes a cache into one HDF5 file, which gets its name when it is whole.
+
+    Args:
+        cache: the store.
+        file: to write; must not be there.
+        compression: of the maps: ``none`` (read by memory map), ``gzip`` or ``lzf``. The latter two need room for the
+            file twice while it is put together.
+        on_clips: called with the number of clips finished so far.
+
+    Returns:
+        How many maps a killed export had left. Each was compared with its digest.
+
+    Raises:
+        InputError: the file is there, or the compression is unknown.
+        DamagedCacheError: a map is not what was written.
+    """
+    if compression not in COMPRESSIONS:
+        raise InputError(f"--compression {compression!r} is not known; choose one of {', '.join(COMPRESSIONS)}")
+    if file.exists():
+        raise InputError(f"{file}: is there already; delete it, or export to another name")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    partial = file.with_name(f".{file.name}.{_identity(cache, compression)}.partial")
+    _forget_others(partial, file)
+    on_clips = on_clips or (lambda clips: None)
+    if compression == "none":
+        kept = _write_places(cache, partial, on_clips)
+        partial.replace(file)
+    else:
+        kept = _write_parts(cache, partial, compression, on_clips)
+        _new(partial / "whole", lambda path: _put_together(cache, partial, path, compression))
+        (partial / "whole").replace(file)
+        shutil.rmtree(partial)
+    return kept
+
+
+def _identity(cache: FeatureCache, compression: str) -> str:
+    source = cache.source
+    about = json.dumps([source.manifest.to_dict(), source.shape, source.shard_size, source.compression, compression])
+    found = hashlib.sha256(about.encode() + source.videos.to_bytes())
+    for name in COLUMNS:
+        found.update(np.ascontiguousarray(source.column(name)).tobytes())
+    return found.hexdigest()[:16]
+
+
+def _forget_others(partial: Path, file: Path) -> None:
+    ours = re.compile(rf"\.{re.escape(file.name)}\.[0-9a-f]{{16}}\.partial(\.new)?")
+    for left in file.parent.iterdir():
+        if left != partial and ours.fullmatch(left.name):
+            shutil.rmtree(left) if left.is_dir() else left.unlink()
+
+
+def _new(path: Path, write: Callable[[Path], Any]) -> None:
+    """Writes a file under another name and gives it its own when it is whole."""
+    beside = path.with_name(f"{path.name}.new")
+    write(beside)
+    with beside.open("rb") as written:
+        os.fsync(written.fileno())
+    beside.replace(path)
+
+
+def _done(cache: FeatureCache, rows: range) -> Iterator[tuple[int, int]]:
+    for row in rows:
+        for view in np.flatnonzero(cache.state[row] == State.DONE).tolist():
+            yield row, view
+
+
+def _write_head(cache: FeatureCache, target: Any, compression: str) -> Any:
+    """Everything but the maps; returns their data set."""
+    source = cache.source
+    target.attrs["ta2n"] = json.dumps(source.manifest.to_dict())
+    target.attrs["shard_size"], target.attrs["compression"] = source.shard_size, source.compression
+    for name in COLUMNS:
+        target.create_dataset(name, data=source.column(name))
+    target.create_dataset("rows", data=np.frombuffer(source.videos.to_bytes(), np.uint8))
+    return _create_features(target, source.shape, compression)
+
+
+def _create_features(target: Any, shape: tuple[int, ...], compression: str) -> Any:
+    packed = None if compression == "none" else compression
+    return target.create_dataset(
+        "features", shape, "<f2", chunks=(1, 1, *shape[2:]), compression=packed, fill_time="never"
+    )
+
+
+def _write_places(cache: FeatureCache, partial: Path, on_clips: OnClips) -> int:
+    resumed = partial.exists()
+    if not resumed:
+        _new(partial, lambda path: _lay_out(cache, path))
+    laid, written, kept = Hdf5Source(partial), cache.digests(), 0
+    if laid.offset is None:
+        raise DamagedCacheError(f"{partial}: was laid out without places for the maps; delete it and export again")
+    with partial.open("r+b") as raw:
+        for row in range(len(cache)):
+            for _, view in _done(cache, range(row, row + 1)):
+                expected = int(written[row, view])
+                if resumed and digest(laid.map(row, view)) == expected:
+                    kept += 1
+                    continue
+                raw.seek(int(laid.offset[row, view]))
+                raw.write(np.ascontiguousarray(sound_map(cache.source, row, view, expected), "<f2").data)
+            on_clips(row + 1)
+        raw.flush()
+        os.fsync(raw.fileno())
+    return kept
+
+
+def _lay_out(cache: FeatureCache, path: Path) -> None:
+    aligned: dict[str, Any] = {"alignment_threshold": _ALIGNMENT, "alignment_interval": _ALIGNMENT}
+    # Without a chunk cache, writing one number reserves the whole chunk and touches one page of it.
+    with h5py.File(path, "w", rdcc_nbytes=0, **aligned) as target:
+        features = _write_head(cache, target, "none")
+        for row, view in _done(cache, range(len(cache))):
+            features[row, view, 0, 0, 0, 0] = 0
+
+
+def _write_parts(cache: FeatureCache, folder: Path, compression: str, on_clips: OnClips) -> int:
+    folder.mkdir(exist_ok=True)
+    kept, written = 0, cache.digests()
+    for rows in _shards(cache):
+        part, maps = _part(folder, rows), list(_done(cache, rows))
+        if part.exists() and _is_sound(part, rows, maps, written):
+            kept += len(maps)
+        else:
+            _new(part, lambda path, rows=rows: _write_part(cache, rows, path, compression))  # type: ignore[misc]
+        on_clips(rows.stop)
+    return kept
+
+
+def _shards(cache: FeatureCache) -> Iterator[range]:
+    size = cache.source.shard_size
+    return (range(start, min(start + size, len(cache))) for start in range(0, len(cache), size))
+
+
+def _part(folder: Path, rows: range) -> Path:
+    return folder / f"{rows.start:09d}.h5"
+
+
+def _write_part(cache: FeatureCache, rows: range, path: Path, compression: str) -> None:
+    written = cache.digests()
+    with h5py.File(path, "w") as target:
+        features = _create_features(target, (len(rows), *cache.source.shape[1:]), compression)
+        for row, view in _done(cache, rows):
+            features[row - rows.start, view] = sound_map(cache.source, row, view, int(written[row, view]))
+
+
+def _is_sound(part: Path, rows: range, maps: list[tuple[int, int]], written: NDArray[np.uint64]) -> bool:
+    try:
+        with h5py.File(part, "r") as opened:
+            features = opened["features"]
+            return all(digest(features[row - rows.start, view]) == written[row, view] for row, view in maps)
+    except (OSError, KeyError):
+        return False
+
+
+def _put_together(cache: FeatureCache, folder: Path, path: Path, compression: str) -> None:
+    with h5py.File(path, "w") as target:
+        features = _write_head(cache, target, compression).id
+        for rows in _shards(cache):
+            with h5py.File(_part(folder, rows), "r") as part:
+                for row, view in _done(cache, rows):
+                    mask, chunk = part["features"].id.read_direct_chunk((row - rows.start, view, 0, 0, 0, 0))
+                    features.write_direct_chunk((row, view, 0, 0, 0, 0), chunk, mask)
