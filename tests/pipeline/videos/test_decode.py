@@ -174,7 +174,7 @@ def test_a_size_resizes_without_changing_which_frames_are_taken(tmp_path: Path) 
 
 def test_a_width_that_decord_cannot_give_is_an_error_not_a_wrong_image(tmp_path: Path) -> None:
     path = write_video(tmp_path / "clip.mp4", 6)
-    with pytest.raises(DecodeError, match="48 pixels wide.*at least 64"):
+    with pytest.raises(DecodeError, match=r"48 pixels wide.*at least 64"):
         decode_clip(job(path, size=(36, 48)))
 
 
