@@ -80,9 +80,11 @@ def report(values: dict[str, list["Row"]], way: int, *, as_json: bool, as_csv: b
 
 def as_table(dataset: str, rows: list["Row"], way: int) -> Any:
     """One data set's rows for a person."""
-    count, videos = rows[0].accuracy.episodes, rows[0].videos
+    from ta2n.pipeline.report.results import count
+
+    episodes, videos = rows[0].accuracy.episodes, rows[0].videos
     return table(
-        f"{dataset}: {way}-way, {count} test episodes of {videos} clips, heads on frozen features",
+        f"{dataset}: {way}-way, {episodes} test episodes of {videos} clips, heads on frozen features",
         ["method", "shots", "accuracy", "against protonet", "parameters", "MACs", "train ms", "test ms", "memory"],
         [
             [
@@ -91,7 +93,7 @@ def as_table(dataset: str, rows: list["Row"], way: int) -> Any:
                 row.accuracy.percent(),
                 row.difference.percent(signed=True) if row.difference else "",
                 f"{row.costs.parameters:,}",
-                _count(row.costs.macs),
+                count(row.costs.macs),
                 f"{row.costs.train_ms:.1f}",
                 f"{row.test_ms:.2f}",
                 size(row.costs.peak_bytes) if row.costs.peak_bytes is not None else "not known",
@@ -120,12 +122,3 @@ def as_dict(row: "Row") -> dict[str, Any]:
         "peak_bytes": row.costs.peak_bytes,
         "best_epoch": row.best_epoch,
     }
-
-
-def _count(number: float) -> str:
-    """E.g. ``8.33 G``."""
-    for unit in ("", " k", " M"):
-        if number < 1000:
-            return f"{number:.3g}{unit}"
-        number /= 1000
-    return f"{number:.3g} G"
