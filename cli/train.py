@@ -148,8 +148,9 @@ def train_head(
     if dry_run:
         return
     if several:
-        count = test_episodes or chosen.test_episodes
-        rows = comparison.run(opened, runs, folder, episodes=count, queries=chosen.test_queries, device=device)
+        count = test_episodes or read.test.get("episodes", chosen.test_episodes)
+        asked = read.test.get("queries", chosen.test_queries)
+        rows = comparison.run(opened, runs, folder, episodes=count, queries=asked, device=device)
         comparison.report({opened.manifest.dataset: rows}, way, as_json=as_json, as_csv=as_csv)
     else:
         _report(_run(opened, runs[0], folder, device, cache_in), opened, runs[0], as_json)
