@@ -13,14 +13,23 @@ from pathlib import Path
 
 import torch
 from alignment import (
-    HEADS, MIXES, STRENGTHS, STUDENT, TEST_EPISODES, TEST_QUERIES, TRAIN_QUERIES, draw_episode, interval, test, train,
-)  # fmt: skip
+    HEADS,
+    STRENGTHS,
+    STUDENT,
+    TEST_EPISODES,
+    TEST_QUERIES,
+    TRAIN_QUERIES,
+    draw_episode,
+    interval,
+    test,
+    train,
+)
 from synthetic_maps import World
 from torch import nn
 
 from ta2n.pipeline.heads import Head
 
-WANTED = {"TTM": ("duration", "all"), "SC": ("space", "all"), "TA2N": MIXES}
+WANTED = {"TTM": ("duration",), "SC": ("space",), "TA2N": ("all",)}
 EPISODES = 50
 # The episodes that statistics are taken from come after those of any training.
 FIRST = 10**5
