@@ -15,7 +15,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from ta2n.cache_schema.errors import DamagedCacheError, MissingError
+from ta2n.cache_schema.errors import CacheError, DamagedCacheError, MissingError
 from ta2n.cache_schema.manifest import Manifest
 from ta2n.cache_schema.table import VideoTable
 
@@ -25,6 +25,9 @@ COLUMNS = ("frame_index", "state", "digest", "frame_count", "fps", "reason")
 # A private map of a whole file larger than the memory is refused by the system; windows of it are not.
 _WINDOW_BYTES = 1 << 30
 _OPEN_WINDOWS = 256
+
+# What h5py raises on a file with flipped bits, besides OSError.
+_ODD = (AttributeError, LookupError, MemoryError, OSError, OverflowError, RuntimeError, TypeError, ValueError)
 
 
 class Hdf5Source:
@@ -60,14 +63,16 @@ class Hdf5Source:
                 self.offset = _offsets(features)
                 plain = self.offset is not None and features.id.get_create_plist().get_nfilters() == 0
                 self.compressed = not (plain and features.dtype == "<f2")
-        except (AttributeError, KeyError, OSError, TypeError, ValueError) as error:
-            if isinstance(error, DamagedCacheError | MissingError):
+        except _ODD as error:
+            if isinstance(error, CacheError | MissingError):
                 raise
             raise DamagedCacheError(
                 f"{path}: not a cache that ta2n exported ({error}); other files come in by "
                 f"`ta2n cache import {path} CACHE --features NAME --labels NAME`"
             ) from error
         self.videos = VideoTable.from_bytes(rows.tobytes(), source=str(path))
+        if self.videos.hash() != self.manifest.split_hash:
+            raise DamagedCacheError(f"{path}: its row table is not the one its manifest names; export it again")
         expected = (len(self.videos), len(self.manifest.views))
         if len(self.shape) != 6 or self.shape[:2] != expected:
             raise DamagedCacheError(
@@ -83,12 +88,12 @@ class Hdf5Source:
         try:
             with open_file(self.path) as file:
                 return np.asarray(file[name][:])
-        except (KeyError, OSError) as error:
-            if isinstance(error, MissingError):
+        except _ODD as error:
+            if isinstance(error, CacheError | MissingError):
                 raise
             raise DamagedCacheError(f"{self.path}: array {name!r} cannot be read ({error}); export it again") from error
 
-    def map(self, row: int, view: int) -> NDArray[np.float16]:
+    def map(self, row: int, view: int, room: NDArray[np.float16] | None = None) -> NDArray[np.float16]:
         """One (C, T, H, W) map."""
         offset = None if self.offset is None else int(self.offset[row, view])
         if offset is not None and offset < 0:
@@ -99,7 +104,7 @@ class Hdf5Source:
             return self._mapped(offset)
         try:
             return np.asarray(self._features()[row, view], np.float16)
-        except OSError as error:
+        except _ODD as error:
             raise DamagedCacheError(f"{self.path}: the map of row {row} cannot be read ({error})") from error
 
     def _mapped(self, offset: int) -> NDArray[np.float16]:
@@ -139,7 +144,7 @@ def is_export(path: Path) -> bool:
     try:
         with open_file(path) as file:
             return "ta2n" in file.attrs
-    except (DamagedCacheError, MissingError):
+    except (CacheError, MissingError):
         return False
 
 

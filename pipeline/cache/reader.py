@@ -1,7 +1,9 @@
 """Opening a store and reading feature maps from it."""
 
 import dataclasses
+import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
 
@@ -16,6 +18,8 @@ from ta2n.pipeline.cache.hdf5 import SUFFIXES, Hdf5Source, is_export
 from ta2n.pipeline.cache.sources import Source, ZarrSource
 
 Rows = Sequence[int] | NDArray[np.integer]
+
+_MOST_THREADS = 8
 
 
 def find_store(path: Path | str, dataset: str | None = None) -> Path:
@@ -161,9 +165,26 @@ class FeatureCache:
             out = torch.empty(shape, dtype=dtype)
         elif out.shape != shape:
             raise InputError(f"out has shape {tuple(out.shape)}, expected {shape}")
-        for place, (row, own) in enumerate(zip(rows.tolist(), views.tolist(), strict=True)):
-            out[place].copy_(torch.from_numpy(self.source.map(row, own)))
+        wanted = list(zip(out, rows.tolist(), views.tolist(), strict=True))
+        # Decoding takes far longer than copying and leaves the interpreter free; a copy is as fast as the memory.
+        threads = min(len(wanted), os.cpu_count() or 1, _MOST_THREADS) if self.compressed else 1
+        if threads < 2:
+            self._fill(wanted)
+            return out
+        with ThreadPoolExecutor(threads, thread_name_prefix="decode") as pool:
+            for _ in pool.map(self._fill, [wanted[first::threads] for first in range(threads)]):
+                pass
         return out
+
+    def _fill(self, wanted: Sequence[tuple[Tensor, int, int]]) -> None:
+        """Reads (row, view) into a map each, straight into those that are of the stored type."""
+        room = np.empty(self.map_shape, np.float16)
+        for target, row, view in wanted:
+            direct = target.dtype == torch.float16 and target.device.type == "cpu" and target.is_contiguous()
+            own = target.numpy() if direct else room
+            found = self.source.map(row, view, own)
+            if found is not own or not direct:
+                target.copy_(torch.from_numpy(found))
 
     def _check(self, rows: NDArray[np.int64], views: NDArray[np.int64]) -> None:
         if not len(rows):

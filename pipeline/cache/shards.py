@@ -1,10 +1,13 @@
-"""Memory maps of uncompressed shards, so that a read is one copy from the page cache."""
+"""Memory maps of shards, so that a read is one copy from the page cache, or one decoding."""
 
 import mmap
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import numcodecs.blosc
+import numcodecs.zstd
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,40 +16,71 @@ from ta2n.cache_schema.errors import DamagedCacheError
 # A file's map keeps a descriptor open, and a usual limit is 1024 of them.
 _OPEN_SHARDS = 256
 _EMPTY = np.iinfo(np.uint64).max
+_BLOSC_HEADER = 16
+
+Decode = Callable[[memoryview, NDArray[np.float16]], None]
 
 
 class ShardMaps:
-    """Inner chunks of a sharded, uncompressed zarr array in a local folder, as arrays over a memory map.
+    """Inner chunks of a sharded zarr array in a local folder, over a memory map.
 
     The layout is that of zarr's ``sharding_indexed`` codec: chunks anywhere in the file, at its end one (offset,
     length) pair of little-endian uint64 for each, in C order, and four bytes of checksum.
+
+    Args:
+        folder: of the array.
+        chunk_shape: (C, T, H, W).
+        shard: videos in a shard.
+        views: of each.
+        decode: fills a map from a chunk's bytes, from any thread; None where the bytes are the map.
     """
 
-    def __init__(self, folder: Path, *, chunk_shape: tuple[int, ...], shard: int, views: int) -> None:
-        self._folder, self._chunk_shape, self._views = folder, chunk_shape, views
+    def __init__(
+        self, folder: Path, *, chunk_shape: tuple[int, ...], shard: int, views: int, decode: Decode | None = None
+    ) -> None:
+        self._folder, self._chunk_shape, self._views, self._decode = folder, chunk_shape, views, decode
         self._chunk_bytes = 2 * int(np.prod(chunk_shape))
         self._index_bytes = 16 * shard * views + 4
         self._shard = shard
         self._open = lru_cache(_OPEN_SHARDS)(self._open_shard)
 
-    def __call__(self, row: int, view: int) -> NDArray[np.float16]:
-        """The (C, T, H, W) map of one video and view, on the map itself; zeros where the chunk was never written.
+    def __call__(self, row: int, view: int, room: NDArray[np.float16] | None = None) -> NDArray[np.float16]:
+        """The map of one video and view; zeros where the chunk was never written.
+
+        Args:
+            row: of the video.
+            view: of it.
+            room: a C-ordered map to decode into, or None for a fresh one.
+
+        Returns:
+            (C, T, H, W): on the file itself where nothing is to be decoded; else ``room`` or a fresh one.
 
         Raises:
-            DamagedCacheError: the shard's file is missing, short, or its index points outside it.
+            DamagedCacheError: the shard's file is missing, short, its index points outside it, or a chunk is no code.
         """
         number, place = divmod(row, self._shard)
         data, index = self._open(number)
         offset, length = (int(value) for value in index[place, view])
         if offset == _EMPTY:
             return np.zeros(self._chunk_shape, np.float16)
-        if length != self._chunk_bytes or offset + length > len(data) - self._index_bytes:
+        whole = self._decode is not None or length == self._chunk_bytes
+        if not whole or offset + length > len(data) - self._index_bytes:
             raise DamagedCacheError(
                 f"{self._file(number)}: the chunk of row {row} has {length} bytes at {offset}, expected "
-                f"{self._chunk_bytes} inside a file of {len(data)}; delete the store's state or extract again"
+                f"{'some' if self._decode else self._chunk_bytes} inside a file of {len(data)}; "
+                "delete the store's state or extract again"
             )
-        values: NDArray[np.float16] = np.frombuffer(data, "<f2", self._chunk_bytes // 2, offset)
-        return values.reshape(self._chunk_shape)
+        if self._decode is None:
+            values: NDArray[np.float16] = np.frombuffer(data, "<f2", self._chunk_bytes // 2, offset)
+            return values.reshape(self._chunk_shape)
+        room = np.empty(self._chunk_shape, np.float16) if room is None else room
+        try:
+            self._decode(memoryview(data)[offset : offset + length], room)
+        except (RuntimeError, ValueError) as error:
+            raise DamagedCacheError(
+                f"{self._file(number)}: the chunk of row {row} cannot be decoded ({error}); extract again"
+            ) from error
+        return room
 
     def _file(self, number: int) -> Path:
         return shard_file(self._folder, number)
@@ -65,15 +99,38 @@ class ShardMaps:
         return data, entries.reshape(self._shard, self._views, 2)
 
 
+def _decode_zstd(chunk: memoryview, room: NDArray[np.float16]) -> None:
+    # A frame whose length is not the one in its own header is an error of zstd's.
+    numcodecs.zstd.decompress(chunk, room)
+
+
+def _decode_blosc(chunk: memoryview, room: NDArray[np.float16]) -> None:
+    """Bytes 4 to 7 of blosc's header are the length of what is decoded; less than a map would be taken silently."""
+    if len(chunk) < _BLOSC_HEADER or int.from_bytes(chunk[4:8], "little") != room.nbytes:
+        raise ValueError("not a blosc chunk of a map's length")
+    numcodecs.blosc.decompress(chunk, room)
+
+
+# By zarr's names of a store's codecs: how its chunks are decoded.
+_DECODERS: dict[tuple[str, ...], Decode | None] = {
+    ("BytesCodec",): None,
+    ("BytesCodec", "ZstdCodec"): _decode_zstd,
+    ("BytesCodec", "BloscCodec"): _decode_blosc,
+}
+
+
 def shard_file(folder: Path, number: int) -> Path:
     """The file of one shard of a ``features`` array, under zarr's default chunk names."""
     return folder / "c" / str(number) / "0/0/0/0/0"
 
 
 def shard_maps(root: Path, features: Any) -> ShardMaps | None:
-    """Maps for a store's ``features`` array, or None where its chunks are compressed and zarr must decode them."""
+    """Maps for a store's ``features`` array, or None where another tool wrote chunks that zarr must decode."""
     (sharding,) = features.metadata.codecs
-    if [type(codec).__name__ for codec in sharding.codecs] != ["BytesCodec"]:
+    codecs = tuple(type(codec).__name__ for codec in sharding.codecs)
+    if codecs not in _DECODERS:
         return None
     shard, views = features.shards[:2]
-    return ShardMaps(root / "features", chunk_shape=features.chunks[2:], shard=shard, views=views)
+    return ShardMaps(
+        root / "features", chunk_shape=features.chunks[2:], shard=shard, views=views, decode=_DECODERS[codecs]
+    )

@@ -37,8 +37,8 @@ class Source(Protocol):
     def column(self, name: str) -> NDArray[Any]:
         """A whole array of the format other than ``features``."""
 
-    def map(self, row: int, view: int) -> NDArray[np.float16]:
-        """One (C, T, H, W) map, perhaps on the file itself: to be copied, never changed."""
+    def map(self, row: int, view: int, room: NDArray[np.float16] | None = None) -> NDArray[np.float16]:
+        """One (C, T, H, W) map, perhaps in ``room`` or on the file itself: to be copied, never changed."""
 
 
 class ZarrSource:
@@ -50,18 +50,18 @@ class ZarrSource:
         self._features = array(self._group, "features")
         self._maps = shard_maps(path, self._features)
         self.shape = tuple(self._features.shape)
-        self.compressed = self._maps is None
         self.shard_size = int(self._features.shards[0])
         self.compression = _compression(self._features)
+        self.compressed = self._maps is None or self.compression != "none"
 
     def column(self, name: str) -> NDArray[Any]:
         """A whole array of the format other than ``features``."""
         return np.asarray(array(self._group, name)[:])
 
-    def map(self, row: int, view: int) -> NDArray[np.float16]:
+    def map(self, row: int, view: int, room: NDArray[np.float16] | None = None) -> NDArray[np.float16]:
         """One (C, T, H, W) map."""
         if self._maps is not None:
-            return self._maps(row, view)
+            return self._maps(row, view, room)
         # zarr takes a file that is not there for a chunk of zeros; a finished row always has one.
         file = shard_file(self.path / "features", row // self.shard_size)
         if not file.is_file():

@@ -1,5 +1,6 @@
 """HDF5 files that are damaged, cut short, or something else."""
 
+import contextlib
 from pathlib import Path
 
 import h5py
@@ -109,6 +110,31 @@ def test_a_part_that_is_missing(stored: FeatureCache, tmp_path: Path, name: str)
     without(file, name)
     with pytest.raises(DamagedCacheError, match=name):
         import_hdf5(file, tmp_path)
+
+
+def test_a_row_table_that_was_changed(stored: FeatureCache, tmp_path: Path) -> None:
+    raw = stored.path.with_name("toy.h5").read_bytes()
+    assert raw.count(b'"train1", "train1"') == 1
+    (tmp_path / "toy.h5").write_bytes(raw.replace(b'"train1", "train1"', b'"train1", "train0"'))
+    with pytest.raises(DamagedCacheError, match="its row table is not the one its manifest names"):
+        FeatureCache.open(tmp_path / "toy.h5")
+
+
+@given(part=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7), form=st.sampled_from(["toy", "packed"]))
+@settings(max_examples=60, deadline=None)
+def test_a_bit_flipped_anywhere_is_an_error_of_ours_or_none(
+    stored: FeatureCache, part: float, bit: int, form: str
+) -> None:
+    raw = bytearray(stored.path.with_name(f"{form}.h5").read_bytes())
+    raw[int(part * len(raw))] ^= 1 << bit
+    file = stored.path.with_name("flipped.h5")
+    # A new file each time: HDF5 takes one of the same inode for the one it has open.
+    file.unlink(missing_ok=True)
+    file.write_bytes(raw)
+    with contextlib.suppress(DamagedCacheError):
+        single = FeatureCache.open(file)
+        damaged_clips(single)
+        single.failures()
 
 
 def test_features_of_another_shape(stored: FeatureCache, tmp_path: Path) -> None:
