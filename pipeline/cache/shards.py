@@ -16,7 +16,6 @@ from ta2n.cache_schema.errors import DamagedCacheError
 # A file's map keeps a descriptor open, and a usual limit is 1024 of them.
 _OPEN_SHARDS = 256
 _EMPTY = np.iinfo(np.uint64).max
-_BLOSC_HEADER = 16
 
 Decode = Callable[[memoryview, NDArray[np.float16]], None]
 
@@ -100,15 +99,28 @@ class ShardMaps:
 
 
 def _decode_zstd(chunk: memoryview, room: NDArray[np.float16]) -> None:
-    # A frame whose length is not the one in its own header is an error of zstd's.
+    _expect(_zstd_length(chunk), room.nbytes)
     numcodecs.zstd.decompress(chunk, room)
 
 
 def _decode_blosc(chunk: memoryview, room: NDArray[np.float16]) -> None:
-    """Bytes 4 to 7 of blosc's header are the length of what is decoded; less than a map would be taken silently."""
-    if len(chunk) < _BLOSC_HEADER or int.from_bytes(chunk[4:8], "little") != room.nbytes:
-        raise ValueError("not a blosc chunk of a map's length")
+    _expect(int.from_bytes(chunk[4:8], "little"), room.nbytes)
     numcodecs.blosc.decompress(chunk, room)
+
+
+def _zstd_length(chunk: memoryview) -> int:
+    """Bytes that a frame says it holds: RFC 8878, 3.1.1.1."""
+    flags = chunk[4] if len(chunk) > 4 else 0
+    single = bool(flags & 32)
+    size = (int(single), 2, 4, 8)[flags >> 6]
+    start = 5 + (not single) + (0, 1, 2, 4)[flags & 3]
+    return int.from_bytes(chunk[start : start + size], "little") + (256 if size == 2 else 0)
+
+
+def _expect(found: int, expected: int) -> None:
+    # Both libraries fill the first part of a map from a chunk of less, and say nothing.
+    if found != expected:
+        raise ValueError(f"it holds {found} bytes, expected {expected}")
 
 
 # By zarr's names of a store's codecs: how its chunks are decoded.

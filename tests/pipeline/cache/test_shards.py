@@ -1,0 +1,129 @@
+"""Reading compressed chunks through the shard's own index: the same maps as zarr's, and an error for what is none."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tiny_cache
+import torch
+import zarr
+import zarr.codecs
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ta2n.cache_schema.errors import DamagedCacheError
+from ta2n.pipeline.cache import FeatureCache
+from ta2n.pipeline.cache.shards import shard_file
+
+SHAPE = (6, 4, 3, 3)
+MAPS = tiny_cache.maps_of(tiny_cache.table(), SHAPE, views=2)
+
+
+@pytest.fixture(scope="module")
+def stores(tmp_path_factory: pytest.TempPathFactory) -> dict[str, FeatureCache]:
+    names = ("none", "zstd", "lz4")
+    root = tmp_path_factory.mktemp("cache")
+    paths = {name: tiny_cache.write_cache(root / name, compression=name, views=2) for name in names}
+    return {name: FeatureCache.open(path) for name, path in paths.items()}
+
+
+views_and_rows = st.lists(st.tuples(st.integers(0, 143), st.integers(0, 1)), max_size=20)
+
+
+@given(
+    name=st.sampled_from(["none", "zstd", "lz4"]),
+    wanted=views_and_rows,
+    wide=st.booleans(),
+    strided=st.booleans(),
+)
+@settings(deadline=None)
+def test_every_compression_gives_the_same_maps(
+    stores: dict[str, FeatureCache], name: str, wanted: list[tuple[int, int]], wide: bool, strided: bool
+) -> None:
+    rows, views = [row for row, _ in wanted], [view for _, view in wanted]
+    shape = (len(rows), *SHAPE[:-1], 2 * SHAPE[-1]) if strided else (len(rows), *SHAPE)
+    room = torch.full(shape, torch.nan, dtype=torch.float32 if wide else torch.float16)
+    out = room[..., ::2] if strided else room
+    assert stores[name].read(rows, views, out=out) is out
+    assert np.array_equal(out.numpy(), MAPS[rows, views].astype(out.numpy().dtype))
+    assert not strided or bool(room[..., 1::2].isnan().all())
+
+
+@pytest.mark.parametrize("name", ["zstd", "lz4"])
+def test_it_reads_what_zarr_reads(stores: dict[str, FeatureCache], name: str) -> None:
+    features = zarr.open_group(stores[name].path, mode="r")["features"]
+    assert isinstance(features, zarr.Array)
+    for row in (0, 9, 143):
+        assert np.array_equal(stores[name].source.map(row, 1), np.asarray(features[row, 1]))
+
+
+def test_a_map_of_zeros_that_zarr_leaves_out(tmp_path: Path) -> None:
+    path = tiny_cache.write_cache(tmp_path, compression="zstd")
+    features = zarr.open_group(path, mode="r+")["features"]
+    assert isinstance(features, zarr.Array)
+    features[3] = np.zeros((1, *SHAPE), np.float16)
+    out = torch.full((2, *SHAPE), torch.nan, dtype=torch.float16)
+    FeatureCache.open(path).read([3, 4], out=out)
+    assert not out[0].any()
+    assert np.array_equal(out[1].numpy(), tiny_cache.maps_of(tiny_cache.table(), SHAPE)[4, 0])
+
+
+def test_chunks_of_a_codec_that_only_zarr_knows(tmp_path: Path) -> None:
+    path = tiny_cache.write_cache(tmp_path)
+    group = zarr.open_group(path, mode="r+")
+    features = group["features"]
+    assert isinstance(features, zarr.Array)
+    assert features.shards is not None
+    group.create_array(
+        "features",
+        data=np.asarray(features[:]),
+        chunks=features.chunks,
+        shards=features.shards,
+        compressors=zarr.codecs.GzipCodec(),
+        overwrite=True,
+    )
+    cache = FeatureCache.open(path)
+    assert cache.compressed
+    assert np.array_equal(cache.read(range(144)), tiny_cache.maps_of(tiny_cache.table(), SHAPE)[:, 0])
+
+
+@pytest.mark.parametrize("name", ["zstd", "lz4"])
+def test_a_broken_header_never_shows_what_was_there_before(tmp_path: Path, name: str) -> None:
+    path = tiny_cache.write_cache(tmp_path, compression=name)
+    file = shard_file(path / "features", 2)
+    sound = file.read_bytes()
+    start = int.from_bytes(sound[-164:-156], "little")
+    errors = 0
+    for at in range(16):
+        raw = bytearray(sound)
+        raw[start + at] ^= 0x55
+        file.write_bytes(bytes(raw))
+        source = FeatureCache.open(path).source
+        try:
+            found = [source.map(20, 0, np.full(SHAPE, before, np.float16)).tobytes() for before in (1, 2)]
+        except DamagedCacheError:
+            errors += 1
+        else:
+            assert found[0] == found[1]
+    assert errors > 8
+
+
+@pytest.mark.parametrize("name", ["zstd", "lz4"])
+def test_a_map_of_another_length_is_an_error(tmp_path: Path, name: str) -> None:
+    path = tiny_cache.write_cache(tmp_path, compression=name)
+    small = tiny_cache.write_cache(tmp_path / "small", compression=name, map_shape=(3, 4, 3, 3))
+    shard_file(path / "features", 0).write_bytes(shard_file(small / "features", 0).read_bytes())
+    with pytest.raises(DamagedCacheError, match="216 bytes, expected 432"):
+        FeatureCache.open(path).read([0])
+    with pytest.raises(DamagedCacheError, match="decoded"):
+        FeatureCache.open(path).read(range(10))
+
+
+def test_an_index_that_points_outside_a_compressed_shard(tmp_path: Path) -> None:
+    path = tiny_cache.write_cache(tmp_path, compression="zstd")
+    file = shard_file(path / "features", 0)
+    raw = bytearray(file.read_bytes())
+    raw[-164:-156] = (1 << 40).to_bytes(8, "little")
+    file.write_bytes(bytes(raw))
+    with pytest.raises(DamagedCacheError, match=r"row 0 has .* bytes at 1099511627776"):
+        FeatureCache.open(path).read([0])
