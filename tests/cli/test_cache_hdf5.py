@@ -1,6 +1,9 @@
 """``ta2n cache export`` and ``import``, and an HDF5 file in the place of a store."""
 
 import json
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import h5py
@@ -49,6 +52,50 @@ def test_info_and_verify_take_the_file(folder: Path) -> None:
     assert "0 damaged" in verified.stdout
 
 
+def test_a_damaged_file_is_exit_code_1(folder: Path, tmp_path: Path) -> None:
+    file = tmp_path / "toy.h5"
+    file.write_bytes((folder / "one" / "toy.h5").read_bytes())
+    with h5py.File(file, "r+") as opened:
+        opened["features"][5, 0, 0, 0, 0, 0] += 1
+    verified = run("cache", "verify", file)
+    assert verified.exit_code == 1
+    assert "train/train0/5.avi: view 0 is not what was written" in verified.stdout
+    assert "export it again" in verified.stderr
+    file.write_bytes(file.read_bytes()[:50_000])
+    cut = run("evaluate", "--cache", file, "--method", "protonet")
+    assert cut.exit_code == 2
+    assert len(cut.stderr.strip().splitlines()) == 1
+    assert "cannot be opened as an HDF5 file" in cut.stderr
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from ta2n.pipeline.cache import FeatureCache
+from ta2n.pipeline.cache.export import export_hdf5
+
+def kill(clips):
+    if clips == 100:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+export_hdf5(FeatureCache.open(sys.argv[1]), Path(sys.argv[2]), compression=sys.argv[3], on_clips=kill)
+"""
+
+
+@pytest.mark.parametrize(("form", "least"), [("none", 90), ("lzf", 99)])
+def test_a_killed_export_process_is_continued(folder: Path, tmp_path: Path, form: str, least: int) -> None:
+    command = [sys.executable, "-c", KILLED, str(folder / "toy.zarr"), str(tmp_path / "toy.h5"), form]
+    killed = subprocess.run(command, capture_output=True, timeout=200, check=False)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert not (tmp_path / "toy.h5").exists()
+    again = run("cache", "export", folder / "toy.zarr", tmp_path / "toy.h5", "--compression", form, "--json")
+    assert again.exit_code == 0, again.output
+    values = json.loads(again.stdout)
+    assert least <= values["kept"] <= 99
+    assert values["clips"] == 143
+    assert run("cache", "verify", tmp_path / "toy.h5").exit_code == 0
+
+
 def test_back_into_a_store(folder: Path, tmp_path: Path) -> None:
     made = run("cache", "import", folder / "one" / "toy.h5", tmp_path)
     assert made.exit_code == 0, made.output
@@ -79,6 +126,7 @@ def test_a_file_of_another_tool(tmp_path: Path) -> None:
         (("import", "FILE", "out", "--ids", "ids"), "--ids goes with --features and --labels"),
         (("import", "FILE", "out", "--features", "x"), "needs both"),
         (("import", "FILE", "out", "--features", "x", "--labels", "y", "--compression", "zstd"), "uncompressed"),
+        (("import", "FILE", "out", "--features", "x", "--labels", "y"), "no data set 'x'; it has "),
         (("import", "nothing.h5", "out"), "no such file"),
     ],
 )
