@@ -70,11 +70,11 @@ def read_video(path: Path, pick: Pick, size: Size) -> Frames:
         # Without a known key frame to skip to, every frame is converted: slower, and the count is exact.
         keys = reader.get_key_indices() if attempt == 0 else range(len(reader))
         images, frame_count = _read_in_order(reader, keys, np.unique(pick(guess)), guess, path)
-        if images[0].shape[2] != CHANNELS:
-            # decord takes the padding of short rows for a fourth channel.
-            width = images[0].shape[1]
-            raise DecodeError(f"{path}: decord gives wrong images {width} pixels wide; ask for at least 64.")
         if frame_count == guess:
+            if images[0].shape[2] != CHANNELS:
+                # decord takes the padding of short rows for a fourth channel.
+                width = images[0].shape[1]
+                raise DecodeError(f"{path}: decord gives wrong images {width} pixels wide; ask for at least 64.")
             fps = float(reader.get_avg_fps())
             return Frames(np.stack(images), frame_count, fps if math.isfinite(fps) else 0.0)
         guess = frame_count
