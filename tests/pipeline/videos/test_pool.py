@@ -111,7 +111,7 @@ def test_no_process_outlives_its_parent_even_in_a_hanging_decode(tmp_path: Path,
         from fake_decoders import obey
         from ta2n.pipeline.videos.decode import DecodeJob
         from ta2n.pipeline.videos.pool import DecodePool
-        with DecodePool(workers=1, decode=obey) as pool:
+        with DecodePool(workers=1, decode=obey, deadline_seconds=3600) as pool:
             list(pool.map([DecodeJob("report:{pipe}", Path("clip.avi"), "tsn", 1, 1, 0, None)]))
     """)
     parent = subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.DEVNULL)
