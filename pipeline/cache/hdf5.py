@@ -7,6 +7,7 @@ and then read by memory map: HDF5's own fancy indexing is a hundred times slower
 import json
 import mmap
 import os
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from ta2n.cache_schema.errors import CacheError, DamagedCacheError, MissingError
 from ta2n.cache_schema.manifest import Manifest
 from ta2n.cache_schema.table import VideoTable
+from ta2n.pipeline.cache.shards import fetch
 
 SUFFIXES = (".h5", ".hdf5")
 COLUMNS = ("frame_index", "state", "digest", "frame_count", "fps", "reason")
@@ -82,6 +84,7 @@ class Hdf5Source:
         self._bytes, self._end = 2 * int(np.prod(self.shape[2:])), path.stat().st_size
         self._window = lru_cache(_OPEN_WINDOWS)(self._open_window)
         self._opened: tuple[int, Any] | None = None
+        self._fetched: set[tuple[int, int]] = set()
 
     def column(self, name: str) -> NDArray[Any]:
         """A whole array of the format other than ``features``."""
@@ -106,6 +109,17 @@ class Hdf5Source:
             return np.asarray(self._features()[row, view], np.float16)
         except _ODD as error:
             raise DamagedCacheError(f"{self.path}: the map of row {row} cannot be read ({error})") from error
+
+    def fetch(self, wanted: Sequence[tuple[int, int]]) -> None:
+        """Has the system begin to read (row, view) maps."""
+        if self.offset is None or self.compressed:
+            return
+        for row, view in wanted:
+            offset = int(self.offset[row, view])
+            if (row, view) not in self._fetched and 0 <= offset <= self._end - self._bytes:
+                self._fetched.add((row, view))
+                number, start = divmod(offset, _WINDOW_BYTES)
+                fetch(self._window(number), start, self._bytes)
 
     def _mapped(self, offset: int) -> NDArray[np.float16]:
         number, start = divmod(offset, _WINDOW_BYTES)

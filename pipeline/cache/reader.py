@@ -165,6 +165,7 @@ class FeatureCache:
             out = torch.empty(shape, dtype=dtype)
         elif out.shape != shape:
             raise InputError(f"out has shape {tuple(out.shape)}, expected {shape}")
+        self.source.fetch(list(zip(rows.tolist(), views.tolist(), strict=True)))
         wanted = list(zip(out, rows.tolist(), views.tolist(), strict=True))
         # Decoding takes far longer than copying and leaves the interpreter free; a copy is as fast as the memory.
         threads = min(len(wanted), os.cpu_count() or 1, _MOST_THREADS) if self.compressed else 1

@@ -1,7 +1,7 @@
 """Memory maps of shards, so that a read is one copy from the page cache, or one decoding."""
 
 import mmap
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,19 @@ class ShardMaps:
         self._index_bytes = 16 * shard * views + 4
         self._shard = shard
         self._open = lru_cache(_OPEN_SHARDS)(self._open_shard)
+        self._fetched: set[tuple[int, int]] = set()
+
+    def fetch(self, wanted: Iterable[tuple[int, int]]) -> None:
+        """Has the system begin to read the (row, view) maps from the disk, those for the first time.
+
+        One after the other, each would wait for the disk alone.
+        """
+        for row, view in wanted:
+            if (row, view) not in self._fetched:
+                self._fetched.add((row, view))
+                number, place = divmod(row, self._shard)
+                data, index = self._open(number)
+                fetch(data, *(int(value) for value in index[place, view]))
 
     def __call__(self, row: int, view: int, room: NDArray[np.float16] | None = None) -> NDArray[np.float16]:
         """The map of one video and view; zeros where the chunk was never written.
@@ -129,6 +142,13 @@ _DECODERS: dict[tuple[str, ...], Decode | None] = {
     ("BytesCodec", "ZstdCodec"): _decode_zstd,
     ("BytesCodec", "BloscCodec"): _decode_blosc,
 }
+
+
+def fetch(data: mmap.mmap, offset: int, length: int) -> None:
+    """Has the system begin to read a part of a file from the disk, where it takes such hints."""
+    if hasattr(mmap, "MADV_WILLNEED") and offset + length <= len(data):
+        start = offset - offset % mmap.PAGESIZE
+        data.madvise(mmap.MADV_WILLNEED, start, offset + length - start)
 
 
 def shard_file(folder: Path, number: int) -> Path:

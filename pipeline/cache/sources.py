@@ -1,5 +1,6 @@
 """Where a cache's values lie: a zarr store, or one HDF5 file; a reader sees no difference."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -40,6 +41,9 @@ class Source(Protocol):
     def map(self, row: int, view: int, room: NDArray[np.float16] | None = None) -> NDArray[np.float16]:
         """One (C, T, H, W) map, perhaps in ``room`` or on the file itself: to be copied, never changed."""
 
+    def fetch(self, wanted: Sequence[tuple[int, int]]) -> None:
+        """Is told which (row, view) maps will be asked for next."""
+
 
 class ZarrSource:
     """A zarr store."""
@@ -68,6 +72,11 @@ class ZarrSource:
             raise DamagedCacheError(f"{file}: cannot be read (it is not there); extract again")
         values: NDArray[np.float16] = self._features[row, view]
         return values
+
+    def fetch(self, wanted: Sequence[tuple[int, int]]) -> None:
+        """Has the system begin to read (row, view) maps."""
+        if self._maps is not None:
+            self._maps.fetch(wanted)
 
 
 def _compression(features: Any) -> str:
