@@ -46,10 +46,10 @@ def find(cache: Path, datasets: list[str], root: Path | None, splits: Path | Non
     Raises:
         InputError: a name is neither a data set of the paper nor that of a store.
     """
-    if (cache / "zarr.json").is_file() or cache.suffix in (".h5", ".hdf5"):
-        stores = {cache.stem: cache}
-    else:
-        stores = {store.stem: store for store in sorted([*cache.glob("*.zarr"), *cache.glob("*.h5")])}
+    from ta2n.pipeline.cache.reader import SUFFIXES, stores_in
+
+    single = (cache / "zarr.json").is_file() or cache.suffix in SUFFIXES
+    stores = {cache.stem: cache} if single else stores_in(cache)
     unknown = [name for name in datasets if name not in PAPER and name not in stores]
     if unknown:
         known = ", ".join([*PAPER, *(name for name in stores if name not in PAPER)])
