@@ -12,22 +12,24 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
+from ta2n.pipeline.heads.convolve import convolve
 
-def frame_taps(maps: Tensor, weight: Tensor) -> Tensor:
+
+def frame_taps(maps: Tensor, weight: Tensor, kept: int | None = None) -> Tensor:
     """Convolve every frame with the three spatial kernels of ``weight``.
 
     Args:
-        maps: (B, T, H, W, C).
+        maps: (B, T, H, W, C), of any precision.
         weight: (O, C, 3, 3, 3), its last axes being time, y and x.
+        kept: number of rows and columns P of the result that are wanted, from the first on; None for all.
 
     Returns:
-        Taps (B, 3, T, H·W, O).
+        Taps (B, 3, T, P², O), in the precision of ``weight``.
     """
-    kernels = weight.permute(2, 0, 1, 3, 4).flatten(0, 1)  # (3·O, C, 3, 3)
-    frames = maps.flatten(0, 1).permute(0, 3, 1, 2)  # (B·T, C, H, W), a channels-last view
-    out = F.conv2d(frames, kernels, padding=1).permute(0, 2, 3, 1)  # (B·T, H, W, 3·O)
-    B, T, H, W, _ = maps.shape
-    return out.reshape(B, T, H * W, 3, -1).permute(0, 3, 1, 2, 4)
+    B, T, H, _, _ = maps.shape
+    kernel = weight.permute(3, 4, 1, 2, 0).flatten(3)  # (3, 3, C, 3·O)
+    out = convolve(maps.flatten(0, 1), kernel, min(kept or H, H))  # (B·T, P, P, 3·O)
+    return out.reshape(B, T, -1, 3, len(weight)).permute(0, 3, 1, 2, 4)
 
 
 def constant_taps(values: Tensor, weight: Tensor) -> Tensor:
@@ -43,14 +45,20 @@ def constant_taps(values: Tensor, weight: Tensor) -> Tensor:
     return torch.einsum("btc,ocdyx->bdtyxo", values, weight).flatten(3, 4)
 
 
-def spread(cells: Tensor, size: int) -> Tensor:
-    """Sum, at each position, the kernel cells that do not hang over the border: (…, 9, O) -> (…, size², O).
+def spread(cells: Tensor, size: int, kept: int | None = None) -> Tensor:
+    """Sum, at each position, the kernel cells that do not hang over the border: (…, 9, O) -> (…, P², O).
 
-    These are the nine border patterns of the kernel: corners, edges and the interior.
+    These are the nine border patterns of the kernel: corners, edges and the interior. ``kept`` is the number of rows
+    and columns P wanted, from the first on; None for all of ``size``.
     """
-    place = torch.arange(size, device=cells.device)[:, None] + torch.arange(-1, 2, device=cells.device)
-    inside = ((place >= 0) & (place < size)).to(cells.dtype)  # (size, 3)
-    return torch.kron(inside, inside) @ cells
+    return border_patterns(size, size if kept is None else kept, cells) @ cells
+
+
+def border_patterns(size: int, kept: int, like: Tensor) -> Tensor:
+    """(P², 9): 1 where a cell of the kernel, centred at a position, lies inside the frame."""
+    place = torch.arange(kept, device=like.device)[:, None] + torch.arange(-1, 2, device=like.device)
+    inside = ((place >= 0) & (place < size)).to(like.dtype)  # (P, 3)
+    return torch.kron(inside, inside)
 
 
 def mix_frames(mixing: Tensor | None, frames: Tensor) -> Tensor:
