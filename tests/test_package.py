@@ -19,3 +19,11 @@ def test_the_folders_are_importable_only_under_the_package_name() -> None:
     assert "ta2n.pipeline.heads" in modules
     assert not modules & {"pipeline", "cli", "cache_schema"}
     assert not set(sys.modules) & {"pipeline", "cli", "cache_schema"}
+
+
+def test_help_imports_nothing_heavy() -> None:
+    heavy = {"torch", "torchvision", "zarr", "numcodecs", "h5py", "numpy", "decord", "dask", "distributed"}
+    for arguments in (["--help"], ["train-head", "--help"], ["cache", "export", "--help"], ["--version"]):
+        asked = f"import contextlib, os, sys, ta2n.cli\nsys.argv = ['ta2n', *{arguments}]"
+        run = "with contextlib.redirect_stdout(open(os.devnull, 'w')), contextlib.suppress(SystemExit): ta2n.cli.main()"
+        assert not imported_by(f"{asked}\n{run}") & heavy
