@@ -4,13 +4,15 @@ import json
 import os
 import platform
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
+
+Name = TypeVar("Name", bound=Hashable)
 
 PACKAGES = ("ta2n", "torch", "numpy", "zarr", "numcodecs", "h5py")
 
@@ -37,7 +39,7 @@ class Times:
         return float((high - low) / 2 / self.median)
 
 
-def interleaved(cases: Mapping[str, Callable[[int], object]], repeats: int) -> dict[str, Times]:
+def interleaved(cases: Mapping[Name, Callable[[int], object]], repeats: int) -> dict[Name, Times]:
     """Calls every case in turn, ``repeats`` times over, after a call of each to warm up.
 
     Args:
@@ -46,7 +48,7 @@ def interleaved(cases: Mapping[str, Callable[[int], object]], repeats: int) -> d
     """
     for call in cases.values():
         call(0)
-    seconds: dict[str, list[float]] = {name: [] for name in cases}
+    seconds: dict[Name, list[float]] = {name: [] for name in cases}
     for repeat in range(1, repeats + 1):
         for name, call in cases.items():
             start = time.perf_counter()

@@ -30,14 +30,13 @@ def sparse_map(shape: Shape, generator: np.random.Generator) -> Maps:
     return np.asarray(np.maximum(values, 0), np.float16)
 
 
-def table_of(videos: int, clips_per_class: int = 20) -> VideoTable:
-    """Rows of as many videos, in classes that take turns in the three splits."""
-    splits = ("train", "val", "test")
+def table_of(videos: int, clips_per_class: int = 20, splits: tuple[str, ...] = ("train", "val", "test")) -> VideoTable:
+    """Rows of as many videos, in classes that take turns in the splits."""
     rows = []
     for number in range(videos):
         label = number // clips_per_class
         name = f"class{label:05d}/{number:06d}.avi"
-        rows.append((name, name, f"class{label:05d}", splits[label % 3]))
+        rows.append((name, name, f"class{label:05d}", splits[label % len(splits)]))
     return VideoTable.from_rows(rows, root="videos")
 
 

@@ -1,6 +1,7 @@
 """Opening a store and reading feature maps from it."""
 
 import dataclasses
+import math
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +20,8 @@ from ta2n.pipeline.cache.sources import Source, ZarrSource
 
 Rows = Sequence[int] | NDArray[np.integer]
 
-_MOST_THREADS = 8
+# Less than this to decode is done before a thread has started.
+_BYTES_PER_THREAD = 1 << 20
 
 
 def find_store(path: Path | str, dataset: str | None = None) -> Path:
@@ -168,7 +170,8 @@ class FeatureCache:
         self.source.fetch(list(zip(rows.tolist(), views.tolist(), strict=True)))
         wanted = list(zip(out, rows.tolist(), views.tolist(), strict=True))
         # Decoding takes far longer than copying and leaves the interpreter free; a copy is as fast as the memory.
-        threads = min(len(wanted), os.cpu_count() or 1, _MOST_THREADS) if self.compressed else 1
+        enough = 2 * math.prod(shape) // _BYTES_PER_THREAD if self.compressed else 1
+        threads = min(len(wanted), os.cpu_count() or 1, enough)
         if threads < 2:
             self._fill(wanted)
             return out
