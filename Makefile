@@ -39,7 +39,11 @@ links:  ## .typing/ta2n: the package as one tree, for tools that cannot follow a
 	for name in cache_schema pipeline cli recipes; do ln -sfn ../../$$name .typing/ta2n/$$name; done
 
 bench: $(VENV)/.dev  ## side-by-side speed and memory measurements
+	mkdir -p build/bench
 	$(BIN)/python benchmarks/heads.py
+	$(BIN)/python benchmarks/cache_reads.py --json build/bench/cache_reads.json
+	$(BIN)/python benchmarks/startup.py --json build/bench/startup.json
+	$(BIN)/python benchmarks/growth.py --json build/bench/growth.json
 
 reproduce-table: $(VENV)/.demo  ## the paper's table from the caches at hand
 	$(BIN)/ta2n table
