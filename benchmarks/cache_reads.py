@@ -122,46 +122,58 @@ def measure_warm(folder: Path, shape: Shape, size: int, repeats: int) -> list[di
     ]
 
 
-def measure_cold(folder: Path, repeats: int) -> list[dict[str, Any]]:
+def measure_cold(folder: Path, shape: Shape, repeats: int) -> list[dict[str, Any]]:
     """Every map once, in random episodes of 50, beside ``cat`` of the files; empty where nothing can be dropped."""
-    found = []
-    batch = torch.zeros((50, *FeatureCache.open(folder / "none.zarr").map_shape))
-    for name in COMPRESSIONS:
+    count = len(FeatureCache.open(folder / "none.zarr"))
+    batch = torch.zeros((50, *shape))
+    rows = []
+    for name in (MAP, *COMPRESSIONS):
         store = folder / f"{name}.zarr"
-        files = sorted(path for path in (store / "features" / "c").rglob("*") if path.is_file())
+        found = (store / "features" / "c").rglob("*") if name != MAP else [folder / "maps.raw"]
+        files = sorted(path for path in found if path.is_file())
         cats, ours = [], []
         for repeat in range(repeats):
             if not drop(files):
                 return []
             cats.append(seconds(partial(subprocess.run, ["cat", *files], check=True, stdout=subprocess.DEVNULL)))
             drop(files)
-            ours.append(seconds(partial(read_all, FeatureCache.open(store), repeat, batch)))
+            read = cold_read(folder, name, (count, *shape))
+            ours.append(seconds(partial(read_all, read, np.random.default_rng([2, repeat]).permutation(count), batch)))
+            del read  # what is still mapped is not dropped
         size = sum(path.stat().st_size for path in files) / 1e6
-        found.append(
+        rows.append(
             {
-                "store": name,
+                "way": name if name == MAP else f"FeatureCache {name}",
                 "MB": round(size),
                 "cat MB/s": size / float(np.median(cats)),
-                "FeatureCache MB/s": size / float(np.median(ours)),
-                "of cat": float(np.median(np.divide(cats, ours))),
-                "videos/s": len(FeatureCache.open(store)) / float(np.median(ours)),
-                "wanted": 0.8,
+                "MB/s": size / float(np.median(ours)),
+                "of cat": round(float(np.median(np.divide(cats, ours))), 2),
+                "videos/s": count / float(np.median(ours)),
+                "wanted": 0.8 if name == "none" else "",
             }
         )
-    return found
+    return rows
 
 
-def read_all(cache: FeatureCache, seed: int, batch: Tensor) -> None:
-    """Every map of a store in random order, a batch at a time."""
-    rows = np.random.default_rng([2, seed]).permutation(len(cache))
+def cold_read(folder: Path, name: str, shape: tuple[int, ...]) -> Read:
+    """A way of reading that has nothing mapped yet."""
+    if name == MAP:
+        mapped = np.memmap(folder / "maps.raw", np.float16, "r", shape=shape)
+        return lambda rows, batch: batch.copy_(torch.from_numpy(mapped[rows]))
+    cache = FeatureCache.open(folder / f"{name}.zarr")
+    return lambda rows, batch: cache.read(rows, out=batch)
+
+
+def read_all(read: Read, rows: Rows, batch: Tensor) -> None:
+    """Every row, a batch at a time."""
     for start in range(0, len(rows), len(batch)):
         part = rows[start : start + len(batch)]
-        cache.read(part, out=batch[: len(part)])
+        read(part, batch[: len(part)])
 
 
 def drop(files: Sequence[Path]) -> bool:
     """Takes files out of the system's file cache, where it lets us."""
-    gc.collect()  # what is still mapped stays
+    gc.collect()
     if not hasattr(os, "posix_fadvise"):
         return False
     for file in files:
@@ -210,7 +222,7 @@ def main() -> None:
                 for name, size in sizes.items()
             )
         )
-        cold = measure_cold(folder, max(3, given.repeats // 5))
+        cold = measure_cold(folder, shape, max(3, given.repeats // 5))
         warm = [row for size in given.episodes for row in measure_warm(folder, shape, size, given.repeats)]
     print_table(warm)
     if cold:
