@@ -7,10 +7,21 @@ from math import sqrt
 from typing import cast
 
 import torch
+import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from ta2n.cache_schema.errors import InputError
-from ta2n.pipeline.heads.conv import constant_taps, frame_taps, mix_taps, shift_sum, shifted, spread
+from ta2n.pipeline.heads.conv import (
+    border_patterns,
+    constant_taps,
+    frame_taps,
+    map_kernels,
+    mix_taps,
+    shift_sum,
+    shifted,
+    spatial_kernels,
+    spread,
+)
 
 # Two poolings by 2 must leave one cell.
 SMALLEST = 4
@@ -86,29 +97,42 @@ class Coordination(nn.Module):
         logits = torch.einsum("nsc,qtc->nqst", key, question) / sqrt(self.channels)
         return logits.softmax(dim=-1)
 
+    @property
+    def _kept(self) -> int:
+        """Rows and columns of the first convolution that are wanted.
+
+        A pooling by 2 has no use for an odd last one; only batch statistics have.
+        """
+        return self.size if self.training else self.size - self.size % 2
+
     def support_taps(
         self, maps: Tensor, warp: Tensor | None, value: Tensor | None, mapping: nn.Conv1d | None = None
     ) -> Tensor:
-        """The support half of the first convolution, before the sum over time: (B, 3, T, H·W, O).
+        """The support half of the first convolution, before the sum over time: (B, 3, T, P, O) at P positions.
+
+        P is H·W in training, and only what the first pooling looks at else.
 
         Args:
-            maps: raw maps (B, T, H, W, C).
+            maps: raw maps (B, T, H, W, C), of any precision.
             warp: (B, T, T) of TTM, or None.
             value: (B, T, C), what TC adds to every position, or None.
             mapping: a 1×1 map of the maps to put into the convolution, or None.
         """
-        weight = self._first.weight[:, : self.channels]
-        taps = mix_taps(warp, frame_taps(maps, _after(mapping, weight)))
-        return taps if value is None else taps + spread(constant_taps(value, weight), self.size)
+        kernels = spatial_kernels(self._first.weight[:, : self.channels])
+        taps = mix_taps(warp, frame_taps(maps, _after(mapping, kernels), self._kept))
+        return taps if value is None else taps + spread(constant_taps(value, kernels), self.size, self._kept)
 
-    def query_half(self, maps: Tensor, warp: Tensor | None, mapping: nn.Conv1d | None = None) -> Tensor:
-        """The query half of the first convolution without what TC adds: (B, T, H·W, O); arguments as above."""
-        weight = _after(mapping, self._first.weight[:, self.channels :])
-        return shift_sum(mix_taps(warp, frame_taps(maps, weight)))
+    def query_half(
+        self, maps: Tensor, warp: Tensor | None, value: Tensor | None, mapping: nn.Conv1d | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        """The query half of the first convolution without what TC adds, and what TC will add; arguments as above.
 
-    def query_value_taps(self, value: Tensor) -> Tensor:
-        """Taps (B, 3, T, 9, O) of the query's values, to be mixed by the attention of each pair."""
-        return constant_taps(value, self._first.weight[:, self.channels :])
+        Returns:
+            (B, T, P, O), and taps (B, 3, T, 9, O) of the values, to be mixed by the attention of each pair.
+        """
+        kernels = spatial_kernels(self._first.weight[:, self.channels :])
+        half = shift_sum(mix_taps(warp, frame_taps(maps, _after(mapping, kernels), self._kept)))
+        return half, None if value is None else constant_taps(value, kernels)
 
     def offsets(
         self, support: Tensor, query: Tensor, attention: Tensor | None = None, value_taps: Tensor | None = None
@@ -116,8 +140,8 @@ class Coordination(nn.Module):
         """Offsets of every pair, before perturbation.
 
         Args:
-            support: support halves (N, T, H·W, O).
-            query: query halves (Q, T, H·W, O).
+            support: support halves (N, T, P, O).
+            query: query halves (Q, T, P, O).
             attention: (N, Q, T, T) of TC, or None.
             value_taps: (Q, 3, T, 9, O) of TC, or None.
 
@@ -125,18 +149,57 @@ class Coordination(nn.Module):
             (N, Q, T, 2), last axis (x, y), in ±0.75 of half a frame.
         """
         N, Q = len(support), len(query)
-        pairs = support[:, None] + query + cast(Tensor, self._first.bias)  # (N, Q, T, H·W, O)
+        cells = None
         if attention is not None and value_taps is not None:
             cells = shifted(attention) @ value_taps.flatten(1, 2).flatten(2)  # (N, Q, T, 9·O)
-            pairs = pairs + spread(torch.unflatten(cells, 3, value_taps.shape[3:]), self.size)
-        maps = torch.unflatten(pairs.flatten(0, 1), 2, (self.size, self.size)).permute(0, 4, 1, 2, 3)
-        out: Tensor = self.mvnet[1:](maps)  # (N·Q, 2, T)
+            cells = torch.unflatten(cells, 3, value_taps.shape[3:])
+        out = self._as_a_batch(support, query, cells) if self.training else self._with_statistics(support, query, cells)
         return REACH * torch.unflatten(out, 0, (N, Q)).transpose(2, 3)
 
+    def _as_a_batch(self, support: Tensor, query: Tensor, cells: Tensor | None) -> Tensor:
+        """The network after its first convolution, all pairs in one batch: (N·Q, 2, T)."""
+        pairs = support[:, None] + query + cast(Tensor, self._first.bias)  # (N, Q, T, P, O)
+        if cells is not None:
+            pairs = pairs + spread(cells, self.size)
+        maps = torch.unflatten(pairs.flatten(0, 1), 2, (self.size, self.size)).permute(0, 4, 1, 2, 3)
+        out: Tensor = self.mvnet[1:](maps)
+        return out
 
-def _after(mapping: nn.Conv1d | None, weight: Tensor) -> Tensor:
-    """The kernel that convolves raw maps as ``weight`` convolves mapped ones."""
-    return weight if mapping is None else torch.einsum("ocdyx,ce->oedyx", weight, mapping.weight[:, :, 0])
+    def _with_statistics(self, support: Tensor, query: Tensor, cells: Tensor | None) -> Tensor:
+        """The same with the statistics given: the first normalisation goes into its summands, which are smaller."""
+        scale, shift = _normalisation(cast(nn.BatchNorm3d, self.mvnet[1]), cast(Tensor, self._first.bias))
+        pairs = torch.addcmul((support * scale + shift)[:, None], query, scale).flatten(0, 2)  # (N·Q·T, P, O)
+        if cells is not None:
+            patterns = border_patterns(self.size, self._kept, pairs).expand(len(pairs), -1, -1)
+            pairs = torch.baddbmm(pairs, patterns, (cells * scale).flatten(0, 2))
+        maps = _pool_by_2(torch.unflatten(pairs, 1, (self._kept, self._kept))).relu()
+        maps = torch.unflatten(maps, 0, (-1, support.shape[1])).permute(0, 4, 1, 2, 3)
+        out: Tensor = self.mvnet[5:](_even_part(cast(nn.Conv3d, self.mvnet[4]), maps))
+        return out
+
+
+def _after(mapping: nn.Conv1d | None, kernels: Tensor) -> Tensor:
+    """The kernels (3, 3, C, O) that convolve raw maps as the given ones convolve mapped maps."""
+    return kernels if mapping is None else map_kernels(mapping.weight[:, :, 0].T, kernels)
+
+
+def _normalisation(norm: nn.BatchNorm3d, bias: Tensor) -> tuple[Tensor, Tensor]:
+    """Scale and shift of a normalisation by running statistics, of something that still lacks a bias."""
+    scale = norm.weight / (cast(Tensor, norm.running_var) + norm.eps).sqrt()
+    return scale, norm.bias + (bias - cast(Tensor, norm.running_mean)) * scale
+
+
+def _pool_by_2(maps: Tensor) -> Tensor:
+    """The greatest of each 2×2 positions of (B, S, S, O), S even; whole rows of numbers at a time."""
+    rows = torch.maximum(maps[:, 0::2], maps[:, 1::2])
+    return torch.maximum(rows[:, :, 0::2], rows[:, :, 1::2])
+
+
+def _even_part(conv: nn.Conv3d, maps: Tensor) -> Tensor:
+    """The convolution without an odd last row and column, which a pooling by 2 has no use for."""
+    odd = maps.shape[-1] % 2
+    maps = F.pad(maps, (1, 1 - odd, 1, 1 - odd, 1, 1))
+    return F.conv3d(maps, conv.weight, conv.bias)
 
 
 def _offset_network(channels: int, size: int) -> nn.Sequential:

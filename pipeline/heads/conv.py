@@ -15,49 +15,60 @@ from torch import Tensor
 from ta2n.pipeline.heads.convolve import convolve
 
 
-def frame_taps(maps: Tensor, weight: Tensor, kept: int | None = None) -> Tensor:
-    """Convolve every frame with the three spatial kernels of ``weight``.
+def spatial_kernels(weight: Tensor) -> Tensor:
+    """The three spatial kernels of (O, C, 3, 3, 3), axes time, y and x, side by side: (3, 3, C, 3·O)."""
+    return weight.permute(3, 4, 1, 2, 0).flatten(3)
+
+
+def frame_taps(maps: Tensor, kernels: Tensor, kept: int | None = None) -> Tensor:
+    """Convolve every frame with three spatial kernels.
 
     Args:
         maps: (B, T, H, W, C), of any precision.
-        weight: (O, C, 3, 3, 3), its last axes being time, y and x.
-        kept: number of rows and columns P of the result that are wanted, from the first on; None for all.
+        kernels: (3, 3, C, 3·O) of :func:`spatial_kernels`.
+        kept: number of rows and columns S of the result that are wanted, from the first on; None for all.
 
     Returns:
-        Taps (B, 3, T, P², O), in the precision of ``weight``.
+        Taps (B, 3, T, P, O) at P = S² positions, in the precision of the kernels.
     """
     B, T, H, _, _ = maps.shape
-    kernel = weight.permute(3, 4, 1, 2, 0).flatten(3)  # (3, 3, C, 3·O)
-    out = convolve(maps.flatten(0, 1), kernel, min(kept or H, H))  # (B·T, P, P, 3·O)
-    return out.reshape(B, T, -1, 3, len(weight)).permute(0, 3, 1, 2, 4)
+    out = convolve(maps.flatten(0, 1), kernels, H if kept is None else kept)  # (B·T, S, S, 3·O)
+    return out.reshape(B, T, out.shape[1] * out.shape[2], 3, -1).permute(0, 3, 1, 2, 4)
 
 
-def constant_taps(values: Tensor, weight: Tensor) -> Tensor:
+def constant_taps(values: Tensor, kernels: Tensor) -> Tensor:
     """Taps of frames that are constant over space, one number per cell of the spatial kernel.
 
     Args:
         values: (B, T, C), the constant of each frame.
-        weight: (O, C, 3, 3, 3).
+        kernels: (3, 3, C, 3·O).
 
     Returns:
         (B, 3, T, 9, O); :func:`spread` turns the nine cells into positions.
     """
-    return torch.einsum("btc,ocdyx->bdtyxo", values, weight).flatten(3, 4)
+    cells = map_kernels(values.flatten(0, 1), kernels)  # (3, 3, B·T, 3·O)
+    return cells.reshape(9, *values.shape[:2], 3, -1).permute(1, 3, 2, 0, 4)
+
+
+def map_kernels(mapping: Tensor, kernels: Tensor) -> Tensor:
+    """Multiply each cell of kernels (3, 3, C, O) by (M, C): (3, 3, M, O)."""
+    # Nine products: one of all, which matmul would make of them, needs a copy of the kernels.
+    return torch.bmm(mapping.expand(9, -1, -1), kernels.flatten(0, 1)).view(3, 3, len(mapping), -1)
 
 
 def spread(cells: Tensor, size: int, kept: int | None = None) -> Tensor:
-    """Sum, at each position, the kernel cells that do not hang over the border: (…, 9, O) -> (…, P², O).
+    """Sum, at each position, the kernel cells that do not hang over the border: (…, 9, O) -> (…, S², O).
 
     These are the nine border patterns of the kernel: corners, edges and the interior. ``kept`` is the number of rows
-    and columns P wanted, from the first on; None for all of ``size``.
+    and columns S wanted, from the first on; None for all of ``size``.
     """
     return border_patterns(size, size if kept is None else kept, cells) @ cells
 
 
 def border_patterns(size: int, kept: int, like: Tensor) -> Tensor:
-    """(P², 9): 1 where a cell of the kernel, centred at a position, lies inside the frame."""
+    """(S², 9): 1 where a cell of the kernel, centred at a position, lies inside the frame."""
     place = torch.arange(kept, device=like.device)[:, None] + torch.arange(-1, 2, device=like.device)
-    inside = ((place >= 0) & (place < size)).to(like.dtype)  # (P, 3)
+    inside = ((place >= 0) & (place < size)).to(like.dtype)  # (S, 3)
     return torch.kron(inside, inside)
 
 

@@ -14,8 +14,10 @@ from torch import Tensor, nn
 from ta2n.cache_schema.errors import InputError
 from ta2n.pipeline.heads.acm import Coordination, averaged_mask
 from ta2n.pipeline.heads.conv import mix_frames, shift_sum
+from ta2n.pipeline.heads.drop import drop
 from ta2n.pipeline.heads.interface import Embedding, Head, check_maps, parameter_dtype, split_shots
 from ta2n.pipeline.heads.official import official_weights
+from ta2n.pipeline.heads.pool import mixed_pool
 from ta2n.pipeline.heads.ttm import TemporalTransform, hat_matrix
 from ta2n.pipeline.heads.whole import EPSILON, whole_distances
 
@@ -96,7 +98,7 @@ class TA2N(Head):
 
     def theta(self, maps: Tensor) -> Tensor:
         """What TTM finds for maps (B, C, T, H, W): (B, 2), the stretch a and the shift b in half clips."""
-        theta: Tensor = self.firststage(self._channels_last(maps).to(parameter_dtype(self)))
+        theta: Tensor = self.firststage(self._channels_last(maps))
         return theta
 
     def embed(self, maps: Tensor, *, shot: int | None = None) -> Embedding:
@@ -111,9 +113,10 @@ class TA2N(Head):
         prototypes, queries = self.prototypes(support, shot), self.queries(query, shot)
         pairs = self.pairs(prototypes, queries)
         if pairs.offsets is None:
-            return whole_distances(prototypes, queries, pairs.attention)
-        s, q = self.aligned(prototypes, queries, pairs, shot)
-        return (1 - F.cosine_similarity(s, q, dim=3, eps=EPSILON)).sum(2).T
+            s, q = (videos | {"maps": self.warped(videos)} for videos in (prototypes, queries))
+            return whole_distances(s, q, pairs.attention)
+        aligned = self.aligned(prototypes, queries, pairs, shot)
+        return (1 - F.cosine_similarity(*aligned, dim=3, eps=EPSILON)).sum(2).T
 
     def forward(self, support: Tensor, query: Tensor, shot: int = 1) -> Tensor:
         """See :meth:`Head.forward`; a clip is embedded only for the part it plays."""
@@ -121,14 +124,15 @@ class TA2N(Head):
         return self.compare(s, q, shot)
 
     def prototypes(self, support: Embedding, shot: int) -> Embedding:
-        """Warp and fuse the shots of each class: N·K embedded videos to N prototypes, ready to be paired.
+        """Fuse the shots of each class: N·K embedded videos to N prototypes, ready to be paired.
 
-        The fusion only mixes frames, and everything in the embedding is linear in them.
+        The fusion only mixes frames, and everything in the embedding is linear in them. The maps are left as they are,
+        (N, K·T, H, W, C), beside the matrix that mixes them; :meth:`warped` applies it.
         """
         N = split_shots(len(support["maps"]), shot)
         shots = _prepared(support, shot)
         if shot == 1:
-            return self._warped(shots)
+            return shots
         question = shots["fusion_question"][::shot]  # (N, T, C), of the first shot
         key = torch.unflatten(shots["fusion_key"], 0, (N, shot))
         logits = torch.einsum("nsc,nktc->nskt", question, key) / sqrt(self.channels)
@@ -141,12 +145,15 @@ class TA2N(Head):
         if self.ttm:
             warp = torch.unflatten(shots["warp"], 0, (N, shot))
             mixing = torch.einsum("nskt,nktr->nskr", attention, warp).flatten(2)
-        fused["maps"] = mix_frames(mixing, _join(shots["maps"].to(parameter_dtype(self)), N))
-        return fused
+        return fused | {"maps": _join(shots["maps"], N), "warp": mixing}
 
     def queries(self, query: Embedding, shot: int) -> Embedding:
-        """Warp the queries: Q embedded videos, ready to be paired."""
-        return self._warped(_prepared(query, shot))
+        """Q embedded videos, ready to be paired."""
+        return _prepared(query, shot)
+
+    def warped(self, videos: Embedding) -> Tensor:
+        """The maps (B, T, H, W, C) of prototypes or queries, warped and fused but not yet mapped by the fusion."""
+        return mix_frames(videos.get("warp"), videos["maps"].to(parameter_dtype(self)))
 
     def pairs(self, prototypes: Embedding, queries: Embedding) -> Pairs:
         """Attention of TC and offsets of SC for every prototype and query."""
@@ -166,10 +173,10 @@ class TA2N(Head):
         """
         if pairs.offsets is None:
             raise InputError("this head was built with sc=False and pools nothing")
-        o = pairs.offsets.to(prototypes["maps"].dtype)
+        o = pairs.offsets.to(parameter_dtype(self))
         s_mask, q_mask = (averaged_mask(sign * o, self.size, self.perturbation).flatten(3) for sign in (1, -1))
-        s = torch.einsum("nqtp,ntpc->nqtc", s_mask, prototypes["maps"].flatten(2, 3))
-        q = torch.einsum("nqtp,qtpc->nqtc", q_mask, queries["maps"].flatten(2, 3))
+        s = _pooled(s_mask, prototypes)
+        q = _pooled(q_mask.transpose(0, 1), queries).transpose(0, 1)
         if shot > 1:
             s, q = _linear(self.valuenet_multi, s), _linear(self.valuenet_multi, q)
         if pairs.attention is not None:
@@ -182,19 +189,15 @@ class TA2N(Head):
         check_maps(maps, self.channels, self.frames, self.size)
         return maps.permute(0, 2, 3, 4, 1).contiguous()
 
-    def _warped(self, videos: Embedding) -> Embedding:
-        return {**videos, "maps": mix_frames(videos.get("warp"), videos["maps"].to(parameter_dtype(self)))}
-
     def _embed(self, maps: Tensor, shot: int | None, roles: tuple[str, ...]) -> Embedding:
-        cached = self._channels_last(maps)
-        maps = cached.to(parameter_dtype(self))
+        maps = self._channels_last(maps)
         if self.training:
-            maps = cached = F.dropout(maps, self.dropout)
-        # Kept as they were cached and not yet warped: exact, and half the memory where the cache holds float16.
-        embedding = {"maps": cached}
+            maps = drop(maps, self.dropout)
+        # Kept in the precision of the cache and not yet warped: exact, and half the memory where that is float16.
+        embedding = {"maps": maps}
         warp = None
         if self.ttm:
-            embedding["warp"] = warp = hat_matrix(self.firststage(maps).to(maps.dtype), self.frames)
+            embedding["warp"] = warp = hat_matrix(self.firststage(maps).to(parameter_dtype(self)), self.frames)
         if shot is None or shot == 1:
             embedding |= {SINGLE + k: v for k, v in self._describe(maps, warp, roles, several=False).items()}
         if shot is None or shot > 1:
@@ -204,7 +207,8 @@ class TA2N(Head):
     def _describe(self, maps: Tensor, warp: Tensor | None, roles: tuple[str, ...], *, several: bool) -> Embedding:
         """What the fusion, TC, SC and the distance need of maps (B, T, H, W, C) that are not warped yet."""
         out: Embedding = {}
-        mean = mix_frames(warp, maps.mean((2, 3)))
+        dtype = parameter_dtype(self)
+        mean = mix_frames(warp, _means(maps, dtype))
         if several and SUPPORT in roles:
             out["fusion_key"] = _linear(self.keynet_multi, mean)
             out["fusion_question"] = _linear(self.querynet_multi, mean)
@@ -214,7 +218,7 @@ class TA2N(Head):
         if not self.sc:  # whole frames are compared
             out["mean"] = mean
             if mapping is not None:
-                out["maps"] = _linear(mapping, maps)
+                out["maps"] = _linear(mapping, maps.to(dtype))
         if self.tc:
             out["value"] = _linear(self.secondstage.valuenet, mean)
             if SUPPORT in roles:
@@ -225,9 +229,9 @@ class TA2N(Head):
             taps = self.secondstage.support_taps(maps, warp, out.get("value"), mapping)
             out |= {"support_taps": taps} if several else {"support_half": shift_sum(taps)}
         if self.sc and QUERY in roles:
-            out["query_half"] = self.secondstage.query_half(maps, warp, mapping)
-            if self.tc:
-                out["query_value_taps"] = self.secondstage.query_value_taps(out["value"])
+            out["query_half"], value_taps = self.secondstage.query_half(maps, warp, out.get("value"), mapping)
+            if value_taps is not None:
+                out["query_value_taps"] = value_taps
         return out
 
 
@@ -252,6 +256,17 @@ def _prepared(embedding: Embedding, shot: int) -> Embedding:
 def _join(videos: Tensor, way: int) -> Tensor:
     """The frames of all shots of a class in a row: (N·K, T, …) -> (N, K·T, …)."""
     return torch.unflatten(videos, 0, (way, -1)).flatten(1, 2)
+
+
+def _means(maps: Tensor, dtype: torch.dtype) -> Tensor:
+    """Spatial means (B, T, C) of maps (B, T, H, W, C), a few widened at a time."""
+    return torch.cat([part.mean((2, 3), dtype=dtype) for part in torch.split(maps, 8)])
+
+
+def _pooled(mask: Tensor, videos: Embedding) -> Tensor:
+    """Sums (B, R, T, C) of B warped videos, weighted by R masks (B, R, T, P) of each."""
+    maps = videos["maps"].flatten(2, 3)
+    return mixed_pool(mask.transpose(1, 2), videos.get("warp"), maps).transpose(1, 2)
 
 
 def _linear(layer: nn.Conv1d, features: Tensor) -> Tensor:

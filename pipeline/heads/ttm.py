@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ta2n.cache_schema.errors import InputError
-from ta2n.pipeline.heads.conv import frame_taps, shift_sum
+from ta2n.pipeline.heads.conv import frame_taps, shift_sum, spatial_kernels
 
 # Two poolings by 2 must leave one cell.
 SMALLEST = 4
@@ -78,8 +78,12 @@ class TemporalTransform(nn.Module):
             last.bias.copy_(torch.tensor([2.0, 0.0]))
 
     def forward(self, maps: Tensor) -> Tensor:
-        """Maps (B, T, H, W, C) to theta (B, 2)."""
+        """Maps (B, T, H, W, C), of any precision, to theta (B, 2)."""
         first = cast(nn.Conv3d, self.locnet[0])
-        out = shift_sum(frame_taps(maps, first.weight)) + cast(Tensor, first.bias)  # (B, T, H·W, 64)
-        theta: Tensor = self.locnet[1:](torch.unflatten(out, 2, maps.shape[2:4]).permute(0, 4, 1, 2, 3))
+        size = maps.shape[2]
+        # A pooling by 2 has no use for an odd last row; only batch statistics have.
+        kept = size if self.training else size - size % 2
+        taps = frame_taps(maps, spatial_kernels(first.weight), kept)
+        out = shift_sum(taps) + cast(Tensor, first.bias)  # (B, T, kept², 64)
+        theta: Tensor = self.locnet[1:](torch.unflatten(out, 2, (kept, kept)).permute(0, 4, 1, 2, 3))
         return theta

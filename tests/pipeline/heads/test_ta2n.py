@@ -94,8 +94,8 @@ def test_the_untrained_head_compares_frames_hardly_warped(shot: int) -> None:
     assert pairs.offsets is not None
     assert not pairs.offsets.any()
     s, q = head.aligned(prototypes, queries, pairs, shot)
-    torch.testing.assert_close(s, prototypes["maps"].mean((2, 3))[:, None].expand_as(s))
-    torch.testing.assert_close(q, queries["maps"].mean((2, 3)).expand_as(q))
+    torch.testing.assert_close(s, head.warped(prototypes).mean((2, 3))[:, None].expand_as(s))
+    torch.testing.assert_close(q, head.warped(queries).mean((2, 3)).expand_as(q))
     theta = torch.tensor([[2.0, 0.0]], dtype=torch.float64).tanh().expand(3, 2)
     torch.testing.assert_close(head.theta(query), theta)
 
@@ -178,3 +178,32 @@ def test_an_embedding_keeps_the_maps_in_the_precision_of_the_cache() -> None:
     head = ta2n().eval()
     assert head.embed(maps)["maps"].dtype == torch.float16
     torch.testing.assert_close(head(maps, maps, shot=3), head(maps.float(), maps.float(), shot=3), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("shot", [1, 2])
+def test_a_training_step_keeps_no_wide_copy_of_cached_maps(shot: int) -> None:
+    """Of tensors as large as the maps, what is saved for the way back is the cached ones after dropout, in float16."""
+    head = ta2n(channels=48, frames=4, size=7, dropout=0.5).train()
+    support, query = torch.rand(2 * shot, 48, 4, 7, 7).half(), torch.rand(4, 48, 4, 7, 7).half()
+    saved: dict[int, Tensor] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        saved[tensor.untyped_storage().data_ptr()] = tensor
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        distances = head(support, query, shot=shot)
+    distances.sum().backward()
+    large = [t for t in saved.values() if t.shape[-1] == 48 and t.numel() >= support.numel()]
+    weights = {weight.untyped_storage().data_ptr() for weight in head.parameters()}
+    assert {t.dtype for t in large if t.untyped_storage().data_ptr() not in weights} == {torch.float16}
+
+
+@pytest.mark.parametrize("size", [4, 5, 6, 7])
+def test_leaving_out_what_no_pooling_looks_at_changes_nothing(size: int) -> None:
+    """In evaluation; the plain form has every row and column."""
+    generator = torch.Generator().manual_seed(size)
+    head = scattered(ta2n(3, 4, size), generator).eval()
+    support, query = normal(2, 3, 4, size, size, generator=generator), normal(3, 3, 4, size, size, generator=generator)
+    expected = plain_ta2n(support, query, 1, dict(head.state_dict())).distances
+    torch.testing.assert_close(head(support, query), expected, rtol=1e-10, atol=1e-10)

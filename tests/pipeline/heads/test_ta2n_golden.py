@@ -110,9 +110,9 @@ def test_every_stage_after_theta(case: tuple[Golden, TA2N]) -> None:
             close(q.transpose(2, 3), golden["eval/query_aligned"])
             close(pairs.offsets, golden["eval/offsets"])
         if head.ttm:
-            close(channels_first(head.prototypes(shots, 1)["maps"]), golden["eval/support_warped"])
-            close(channels_first(head.queries(queried, 1)["maps"]), golden["eval/query_warped"])
-        s, q = prototypes["maps"], queries["maps"]
+            close(channels_first(head.warped(head.prototypes(shots, 1))), golden["eval/support_warped"])
+            close(channels_first(head.warped(head.queries(queried, 1))), golden["eval/query_warped"])
+        s, q = head.warped(prototypes), head.warped(queries)
         if shot > 1:
             s, q = (maps @ head.valuenet_multi.weight[:, :, 0].T for maps in (s, q))
             close(channels_first(s), golden["eval/prototype"])
