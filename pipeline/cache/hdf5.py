@@ -84,7 +84,6 @@ class Hdf5Source:
         self._bytes, self._end = 2 * int(np.prod(self.shape[2:])), path.stat().st_size
         self._window = lru_cache(_OPEN_WINDOWS)(self._open_window)
         self._opened: tuple[int, Any] | None = None
-        self._fetched: set[tuple[int, int]] = set()
 
     def column(self, name: str) -> NDArray[Any]:
         """A whole array of the format other than ``features``."""
@@ -116,8 +115,7 @@ class Hdf5Source:
             return
         for row, view in wanted:
             offset = int(self.offset[row, view])
-            if (row, view) not in self._fetched and 0 <= offset <= self._end - self._bytes:
-                self._fetched.add((row, view))
+            if 0 <= offset <= self._end - self._bytes:
                 number, start = divmod(offset, _WINDOW_BYTES)
                 fetch(self._window(number), start, self._bytes)
 

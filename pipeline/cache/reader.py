@@ -22,6 +22,8 @@ Rows = Sequence[int] | NDArray[np.integer]
 
 # Less than this to decode is done before a thread has started.
 _BYTES_PER_THREAD = 1 << 20
+# At least and at most: a disk is waited for by more threads than there are cores.
+_THREADS = 4, 16
 
 
 def find_store(path: Path | str, dataset: str | None = None) -> Path:
@@ -68,6 +70,7 @@ class FeatureCache:
     def __init__(self, source: Source) -> None:
         self.source, self.path, self.manifest, self.videos = source, source.path, source.manifest, source.videos
         self.state: NDArray[np.uint8] = source.column("state")
+        self._read_before = np.zeros(self.state.shape, bool)
 
     @classmethod
     def open(cls, path: Path | str, dataset: str | None = None) -> "FeatureCache":
@@ -167,23 +170,26 @@ class FeatureCache:
             out = torch.empty(shape, dtype=dtype)
         elif out.shape != shape:
             raise InputError(f"out has shape {tuple(out.shape)}, expected {shape}")
-        self.source.fetch(list(zip(rows.tolist(), views.tolist(), strict=True)))
-        wanted = list(zip(out, rows.tolist(), views.tolist(), strict=True))
-        # Decoding takes far longer than copying and leaves the interpreter free; a copy is as fast as the memory.
-        enough = 2 * math.prod(shape) // _BYTES_PER_THREAD if self.compressed else 1
-        threads = min(len(wanted), os.cpu_count() or 1, enough)
+        fresh = ~self._read_before[rows, views]
+        self._read_before[rows, views] = True
+        wanted = list(zip(out, rows.tolist(), views.tolist(), fresh.tolist(), strict=True))
+        # Decoding, and waiting for a disk, take far longer than copying and leave the interpreter free; a copy from the
+        # system's cache is as fast as the memory already.
+        slow = 2 * math.prod(shape) if self.compressed or fresh.any() else 0
+        threads = min(len(wanted), slow // _BYTES_PER_THREAD, max(_THREADS[0], min(os.cpu_count() or 1, _THREADS[1])))
         if threads < 2:
             self._fill(wanted)
             return out
-        with ThreadPoolExecutor(threads, thread_name_prefix="decode") as pool:
+        with ThreadPoolExecutor(threads, thread_name_prefix="read") as pool:
             for _ in pool.map(self._fill, [wanted[first::threads] for first in range(threads)]):
                 pass
         return out
 
-    def _fill(self, wanted: Sequence[tuple[Tensor, int, int]]) -> None:
-        """Reads (row, view) into a map each, straight into those that are of the stored type."""
+    def _fill(self, wanted: Sequence[tuple[Tensor, int, int, bool]]) -> None:
+        """Reads (row, view) into a map each, straight into those that are of the stored type; True is a first time."""
+        self.source.fetch([(row, view) for _, row, view, fresh in wanted if fresh])
         room = np.empty(self.map_shape, np.float16)
-        for target, row, view in wanted:
+        for target, row, view, _ in wanted:
             direct = target.dtype == torch.float16 and target.device.type == "cpu" and target.is_contiguous()
             own = target.numpy() if direct else room
             found = self.source.map(row, view, own)

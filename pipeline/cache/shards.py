@@ -42,19 +42,13 @@ class ShardMaps:
         self._index_bytes = 16 * shard * views + 4
         self._shard = shard
         self._open = lru_cache(_OPEN_SHARDS)(self._open_shard)
-        self._fetched: set[tuple[int, int]] = set()
 
     def fetch(self, wanted: Iterable[tuple[int, int]]) -> None:
-        """Has the system begin to read the (row, view) maps from the disk, those for the first time.
-
-        One after the other, each would wait for the disk alone.
-        """
+        """Has the system begin to read (row, view) maps from the disk: one by one, each would wait for it alone."""
         for row, view in wanted:
-            if (row, view) not in self._fetched:
-                self._fetched.add((row, view))
-                number, place = divmod(row, self._shard)
-                data, index = self._open(number)
-                fetch(data, *(int(value) for value in index[place, view]))
+            number, place = divmod(row, self._shard)
+            data, index = self._open(number)
+            fetch(data, *(int(value) for value in index[place, view]))
 
     def __call__(self, row: int, view: int, room: NDArray[np.float16] | None = None) -> NDArray[np.float16]:
         """The map of one video and view; zeros where the chunk was never written.
