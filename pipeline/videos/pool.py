@@ -9,7 +9,7 @@ user's main module and do not import it.
 import queue
 from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Self
 
 from ta2n.cache_schema.errors import InputError
@@ -17,6 +17,7 @@ from ta2n.pipeline.videos.decode import Decode, DecodedClip, DecodeJob, FailedCl
 from ta2n.pipeline.videos.process import DecodeProcess
 
 AHEAD_PER_WORKER = 2
+LISTEN_SECONDS = 0.5
 
 
 class DecodePool:
@@ -77,9 +78,9 @@ class DecodePool:
             for job in jobs:
                 waiting.append(self._threads.submit(self._decode, job))
                 if len(waiting) == self.look_ahead:
-                    yield waiting.popleft().result()
+                    yield _result_of(waiting.popleft())
             while waiting:
-                yield waiting.popleft().result()
+                yield _result_of(waiting.popleft())
         finally:
             for future in waiting:
                 future.cancel()
@@ -98,3 +99,10 @@ class DecodePool:
             return process.decode(job)
         finally:
             self._idle.put(process)
+
+
+def _result_of(future: Future[DecodedClip | FailedClip]) -> DecodedClip | FailedClip:
+    # A wait without end can miss Ctrl-C: where another thread happens to take the signal, nothing wakes this one.
+    while not future.done():
+        wait([future], timeout=LISTEN_SECONDS)
+    return future.result()

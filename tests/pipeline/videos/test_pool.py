@@ -105,8 +105,9 @@ def test_no_process_outlives_its_parent_even_in_a_hanging_decode(tmp_path: Path,
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     script = textwrap.dedent(f"""
-        import sys
+        import signal, sys
         sys.path.append({str(SUPPORT)!r})
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the tests run in the background
         from pathlib import Path
         from fake_decoders import obey
         from ta2n.pipeline.videos.decode import DecodeJob
