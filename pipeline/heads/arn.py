@@ -8,6 +8,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from ta2n.cache_schema.errors import InputError
+from ta2n.pipeline.heads.drop import drop
 from ta2n.pipeline.heads.interface import Embedding, Head, check_dropout, check_maps, parameter_dtype, split_shots
 
 WIDTH = 64
@@ -49,10 +50,9 @@ class ARN(Head):
     def embed(self, maps: Tensor, *, shot: int | None = None) -> Embedding:
         """Maps (B, C, T, H, W) -> ``moments`` (B, 64, 64), not yet averaged over shots."""
         check_maps(maps, self.channels, self.frames, self.size)
-        maps = maps.to(parameter_dtype(self))
         if self.training:
-            maps = F.dropout(maps, self.dropout)
-        features = self.projection(maps)
+            maps = drop(maps, self.dropout)
+        features = self.projection(maps.to(parameter_dtype(self)))
         features = features * (1 + self.attention(features).sigmoid())
         return {"moments": second_moments(features.flatten(2))}
 
@@ -63,7 +63,9 @@ class ARN(Head):
         weight = self.first.weight  # (64, 2, 3, 3): class, query
         s_half = F.conv2d(classes[:, None], weight[:, :1], padding=1)
         q_half = F.conv2d(query["moments"][:, None], weight[:, 1:], padding=1)
-        pairs = (q_half[:, None] + s_half).flatten(0, 1)  # (Q·N, 64, 64, 64)
+        # Channels last, where a normalisation or pooling works on whole rows of numbers.
+        s_half, q_half = (half.permute(0, 2, 3, 1).contiguous() for half in (s_half, q_half))
+        pairs = (q_half[:, None] + s_half).flatten(0, 1).permute(0, 3, 1, 2)  # (Q·N, 64, 64, 64)
         scores: Tensor = self.score(self.blocks(pairs).flatten(1))
         return -scores.view(-1, way)
 
@@ -92,4 +94,5 @@ def _block() -> list[nn.Module]:
 
 
 def _after_convolution() -> list[nn.Module]:
-    return [nn.BatchNorm2d(WIDTH), nn.ReLU(), nn.MaxPool2d(2)]
+    # Pooled first, a quarter is left to rectify, and it comes to the same.
+    return [nn.BatchNorm2d(WIDTH), nn.MaxPool2d(2), nn.ReLU(inplace=True)]

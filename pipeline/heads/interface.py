@@ -5,9 +5,10 @@ from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy, dropout
+from torch.nn.functional import cross_entropy
 
 from ta2n.cache_schema.errors import InputError
+from ta2n.pipeline.heads.drop import drop
 
 Embedding = dict[str, Tensor]
 
@@ -94,7 +95,7 @@ def check_dropout(probability: float) -> None:
 def frame_means(maps: Tensor, dtype: torch.dtype, probability: float) -> Tensor:
     """Drop elements of maps (B, C, T, H, W), as in training, and average the rest over space: (B, T, C)."""
     if probability:
-        maps = dropout(maps.to(dtype), probability)
+        maps = drop(maps, probability)
     return maps.mean((3, 4), dtype=dtype).transpose(1, 2)
 
 

@@ -17,7 +17,7 @@ from ta2n.pipeline.heads.conv import mix_frames, shift_sum
 from ta2n.pipeline.heads.drop import drop
 from ta2n.pipeline.heads.interface import Embedding, Head, check_maps, parameter_dtype, split_shots
 from ta2n.pipeline.heads.official import official_weights
-from ta2n.pipeline.heads.pool import mixed_pool
+from ta2n.pipeline.heads.pooling import mixed_pool
 from ta2n.pipeline.heads.ttm import TemporalTransform, hat_matrix
 from ta2n.pipeline.heads.whole import EPSILON, whole_distances
 

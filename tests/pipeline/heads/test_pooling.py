@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from ta2n.pipeline.heads.conv import mix_frames
-from ta2n.pipeline.heads.pool import mixed_pool
+from ta2n.pipeline.heads.pooling import mixed_pool
 
 
 def random(*shape: int, seed: int) -> Tensor:
