@@ -194,7 +194,10 @@ class FeatureCache:
             own = target.numpy() if direct else room
             found = self.source.map(row, view, own)
             if found is not own or not direct:
-                target.copy_(torch.from_numpy(found))
+                with torch.inference_mode(
+                    target.is_inference()
+                ):  # a mode of the caller's thread, perhaps not of this one
+                    target.copy_(torch.from_numpy(found))
 
     def _check(self, rows: NDArray[np.int64], views: NDArray[np.int64]) -> None:
         if not len(rows):

@@ -131,13 +131,15 @@ def test_an_index_that_points_outside_a_compressed_shard(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("name", ["none", "zstd", "lz4"])
 @pytest.mark.parametrize("wide", [False, True])
+@pytest.mark.parametrize("inference", [False, True])
 def test_several_threads_give_the_same_maps(
-    stores: dict[str, FeatureCache], name: str, wide: bool, monkeypatch: pytest.MonkeyPatch
+    stores: dict[str, FeatureCache], name: str, wide: bool, inference: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("ta2n.pipeline.cache.reader._BYTES_PER_THREAD", 1)
     rows = np.random.default_rng(0).integers(0, 144, 50)
     cache = FeatureCache.open(stores[name].path)
-    found = cache.read(rows, 1, dtype=torch.float32 if wide else torch.float16).numpy()
+    with torch.inference_mode(inference):
+        found = cache.read(rows, 1, dtype=torch.float32 if wide else torch.float16).numpy()
     assert np.array_equal(found, MAPS[rows, 1].astype(found.dtype))
 
 
