@@ -58,7 +58,7 @@ def evaluate(
     split_file: options.SplitFile = None,
     memory: Annotated[
         float | None,
-        typer.Option(help="GB for what is computed once per video. [default: half of this machine's]", min=0),
+        typer.Option(help="GB for what is computed once per video. [default: half of what is free]", min=0),
     ] = None,
     episodes_file: Annotated[
         Path | None,

@@ -1,8 +1,7 @@
 """Accuracy of a head over many episodes, with the work of one video done once."""
 
 import itertools
-import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -10,12 +9,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ta2n.cache_schema.errors import InputError
+from ta2n.pipeline.embeddings import Embeddings, embed_all
 from ta2n.pipeline.episodes import Episode, EpisodeSequence
-from ta2n.pipeline.heads import Embedding, Head
+from ta2n.pipeline.heads import Head
 from ta2n.pipeline.loader import MapLoader
 
-_EMBED_BATCH = 16
-_COMPARE_BATCH = 64
+_RUN = 64
+_BLOCK = {"cpu": 16, "cuda": 64}
+"""Clips on a side of a block of pairs: what a processor's cache holds, what fills a card."""
+_DENSE = 0.6
+"""Share of a block's pairs that episodes must ask for before all of them together cost less than those alone."""
 
 OnEpisodes = Callable[[int], None]
 
@@ -34,15 +37,16 @@ def evaluate(
 
     What a head computes from one video alone is computed once and kept when it fits in memory; with one shot a distance
     belongs to a pair of videos, so every pair is also compared only once, however many episodes it occurs in. Neither
-    changes a distance.
+    changes a distance by more than rounding.
 
     Args:
         head: any head; put into evaluation mode for the call and back afterwards.
         loader: reads its maps.
         episodes: the sequence to draw from.
         count: how many.
-        memory_bytes: for the per-video results; beyond it they are computed again for every episode, which is slow.
-            None is half of this machine's memory.
+        memory_bytes: for the per-video results; beyond it they go to a temporary file, see :func:`embed_all`, and only
+            where that has no room either are they computed again for every episode, which is slow. None is half of
+            what is free.
         on_episodes: called with the number of episodes finished so far (an equivalent share of the pairs).
 
     Returns:
@@ -58,8 +62,7 @@ def evaluate(
     try:
         drawn = list(episodes.take(count))
         rows = np.unique(np.concatenate([np.concatenate([one.support, one.query]) for one in drawn]))
-        limit = half_of_memory() if memory_bytes is None else memory_bytes
-        embeddings = _embed_all(head, loader, rows, episodes.shot, limit)
+        embeddings = embed_all(head, loader, rows, episodes.shot, memory_bytes)
         if embeddings is None:
             return _one_by_one(head, loader, drawn, episodes.shot, on_episodes)
         drawn = [_renumber(one, rows) for one in drawn]
@@ -68,27 +71,6 @@ def evaluate(
         return _from_embeddings(head, embeddings, drawn, episodes.shot, on_episodes)
     finally:
         head.train(was_training)
-
-
-def half_of_memory() -> int:
-    """Half of this machine's memory in bytes; 4 GiB where the system does not say."""
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
-    except (AttributeError, OSError, ValueError):
-        return 4 << 30
-
-
-def _embed_all(
-    head: Head, loader: MapLoader, rows: NDArray[np.int64], shot: int, memory_bytes: int
-) -> Embedding | None:
-    """The embedding of every row in ``rows``' order, or None where all of them together exceed ``memory_bytes``."""
-    parts: list[Embedding] = []
-    for start in range(0, len(rows), _EMBED_BATCH):
-        parts.append(head.embed(loader.test(rows[start : start + _EMBED_BATCH]), shot=shot))
-        size = sum(tensor.nbytes for tensor in parts[0].values()) / len(next(iter(parts[0].values())))
-        if size * len(rows) > memory_bytes:
-            return None
-    return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
 
 def _one_by_one(
@@ -104,11 +86,11 @@ def _one_by_one(
 
 
 def _from_embeddings(
-    head: Head, embeddings: Embedding, drawn: Sequence[Episode], shot: int, on_episodes: OnEpisodes | None
+    head: Head, embeddings: Embeddings, drawn: Sequence[Episode], shot: int, on_episodes: OnEpisodes | None
 ) -> NDArray[np.float64]:
     accuracies = np.empty(len(drawn))
     for place, episode in enumerate(drawn):
-        support, query = _take(embeddings, episode.support), _take(embeddings, episode.query)
+        support, query = embeddings.take(episode.support), embeddings.take(episode.query)
         accuracies[place] = accuracy(head.compare(support, query, shot=shot), episode.query_labels)
         if on_episodes:
             on_episodes(place + 1)
@@ -116,22 +98,57 @@ def _from_embeddings(
 
 
 def _by_pairs(
-    head: Head, embeddings: Embedding, drawn: Sequence[Episode], on_episodes: OnEpisodes | None
+    head: Head, embeddings: Embeddings, drawn: Sequence[Episode], on_episodes: OnEpisodes | None
 ) -> NDArray[np.float64]:
-    """One shot: each (support, query) pair once, all queries of a support clip together."""
-    videos = len(next(iter(embeddings.values())))
-    codes = np.stack([one.support[None, :] * videos + one.query[:, None] for one in drawn])
+    """One shot: each (support, query) pair once."""
+    codes = np.stack([one.support[None, :] * len(embeddings) + one.query[:, None] for one in drawn])
     pairs, place = np.unique(codes, return_inverse=True)
-    supports, queries = np.divmod(pairs, videos)
+    supports, queries = np.divmod(pairs, len(embeddings))
     distances = np.empty(len(pairs), np.float32)
-    for start, stop in _runs(supports, _COMPARE_BATCH):
-        support = _take(embeddings, supports[start : start + 1])
-        column = head.compare(support, _take(embeddings, queries[start:stop]), shot=1)
-        distances[start:stop] = column[:, 0].float().cpu().numpy()
+    done = 0
+    for chosen, found in _compared(head, embeddings, supports, queries):
+        distances[chosen] = found
+        done += len(found)
         if on_episodes:
-            on_episodes(len(drawn) * stop // len(pairs))
+            on_episodes(len(drawn) * done // len(pairs))
     table = torch.from_numpy(distances[place].reshape(codes.shape))
     return np.array([accuracy(one, episode.query_labels) for one, episode in zip(table, drawn, strict=True)])
+
+
+def _compared(
+    head: Head, embeddings: Embeddings, supports: NDArray[np.int64], queries: NDArray[np.int64]
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
+    """Which of the pairs, sorted by support, and their distances, until all are done."""
+    all_supports, all_queries = np.unique(supports), np.unique(queries)
+    if len(supports) >= _DENSE * len(all_supports) * len(all_queries):
+        yield from _in_blocks(head, embeddings, supports, queries, all_supports, all_queries)
+        return
+    for start, stop in _runs(supports, _RUN):
+        support = embeddings.take(supports[start : start + 1])
+        column = head.compare(support, embeddings.take(queries[start:stop]), shot=1)
+        yield np.arange(start, stop), column[:, 0].float().cpu().numpy()
+
+
+def _in_blocks(
+    head: Head,
+    embeddings: Embeddings,
+    supports: NDArray[np.int64],
+    queries: NDArray[np.int64],
+    all_supports: NDArray[np.int64],
+    all_queries: NDArray[np.int64],
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
+    """All pairs of some supports with some queries together, asked for or not: every map is read for many of them."""
+    side = _BLOCK[embeddings.device.type]
+    for first in range(0, len(all_supports), side):
+        rows = all_supports[first : first + side]
+        support = embeddings.take(rows)
+        chosen = np.arange(*np.searchsorted(supports, [rows[0], rows[-1] + 1]))
+        block = np.empty((len(all_queries), len(rows)), np.float32)
+        for start in range(0, len(all_queries), side):
+            some = all_queries[start : start + side]
+            block[start : start + side] = head.compare(support, embeddings.take(some), shot=1).float().cpu().numpy()
+        places = np.searchsorted(all_queries, queries[chosen]), np.searchsorted(rows, supports[chosen])
+        yield chosen, block[places]
 
 
 def _runs(values: NDArray[np.int64], longest: int) -> list[tuple[int, int]]:
@@ -154,10 +171,6 @@ def accuracy(distances: Tensor, query_labels: NDArray[np.int64]) -> float:
         raise InputError("the head gave distances that are not finite; has its training diverged? lower --lr")
     nearest = distances.argmin(dim=1).cpu().numpy()
     return float((nearest == query_labels).mean())
-
-
-def _take(embeddings: Embedding, places: NDArray[np.int64]) -> Embedding:
-    return {name: tensor[places] for name, tensor in embeddings.items()}
 
 
 def _renumber(episode: Episode, rows: NDArray[np.int64]) -> Episode:

@@ -70,14 +70,14 @@ def keep(cache: FeatureCache, rows: NDArray[np.int64], place: str, device: torch
     needed = 2 * len(rows) * cache.views * int(np.prod(cache.map_shape))
     on_card = device.type == "cuda"
     if place == "auto":
-        if on_card and needed < _free(device) // 2:
+        if on_card and needed < free_bytes(device) // 2:
             return Resident(cache, rows, device)
-        fits = needed < _free(torch.device("cpu")) // 2
+        fits = needed < free_bytes(torch.device("cpu")) // 2
         return Resident(cache, rows, torch.device("cpu")) if fits and (on_card or cache.compressed) else None
     if place == "disk":
         return None
     where = device if place == "device" else torch.device("cpu")
-    free = _free(where)
+    free = free_bytes(where)
     if needed > free:
         raise InputError(
             f"--cache-in {place}: {len(rows)} clips of {cache.path} take {needed / 1e9:.1f} GB, and "
@@ -86,7 +86,7 @@ def keep(cache: FeatureCache, rows: NDArray[np.int64], place: str, device: torch
     return Resident(cache, rows, where)
 
 
-def _free(device: torch.device) -> int:
+def free_bytes(device: torch.device) -> int:
     """Bytes that could be taken on a device now."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])

@@ -116,7 +116,9 @@ class TA2N(Head):
             s, q = (videos | {"maps": self.warped(videos)} for videos in (prototypes, queries))
             return whole_distances(s, q, pairs.attention)
         aligned = self.aligned(prototypes, queries, pairs, shot)
-        return (1 - F.cosine_similarity(*aligned, dim=3, eps=EPSILON)).sum(2).T
+        # A class at a time: what its similarities need on the way stays in the processor's cache.
+        similarities = [F.cosine_similarity(s, q, dim=2, eps=EPSILON) for s, q in zip(*aligned, strict=True)]
+        return (1 - torch.stack(similarities)).sum(2).T
 
     def forward(self, support: Tensor, query: Tensor, shot: int = 1) -> Tensor:
         """See :meth:`Head.forward`; a clip is embedded only for the part it plays."""

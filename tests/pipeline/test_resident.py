@@ -45,7 +45,7 @@ def test_where_it_pays(cache: FeatureCache, tmp_path: Path) -> None:
 
 
 def test_what_does_not_fit(cache: FeatureCache, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(resident, "_free", lambda device: 1000)
+    monkeypatch.setattr(resident, "free_bytes", lambda device: 1000)
     with pytest.raises(InputError, match=r"--cache-in ram: 10 clips .* use --cache-in disk"):
         keep(cache, np.arange(10), "ram", CPU)
     assert keep(cache, np.arange(10), "auto", CPU) is None

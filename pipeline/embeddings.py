@@ -1,0 +1,94 @@
+"""What a head computes from one video alone, computed once and kept: on the card, in memory or in a file."""
+
+import math
+import os
+import shutil
+import tempfile
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ta2n.pipeline.heads import Embedding, Head
+from ta2n.pipeline.loader import MapLoader
+from ta2n.pipeline.resident import free_bytes
+
+_BATCH = 16
+
+
+class Embeddings:
+    """The embeddings of some rows.
+
+    Args:
+        kept: by name, the first axis over the rows.
+        device: where :meth:`take` puts them.
+        place: ``device``, ``memory`` or ``file``.
+
+    Attributes:
+        bytes: that they take.
+    """
+
+    def __init__(self, kept: Embedding, device: torch.device, place: str) -> None:
+        self._kept, self.device, self.place = kept, device, place
+        self.bytes = sum(tensor.nbytes for tensor in kept.values())
+
+    def __len__(self) -> int:
+        return len(next(iter(self._kept.values())))
+
+    def take(self, places: NDArray[np.int64]) -> Embedding:
+        """The embeddings of some places (B,), where the head is."""
+        index = torch.from_numpy(places)
+        return {name: kept.index_select(0, index.to(kept.device)).to(self.device) for name, kept in self._kept.items()}
+
+
+def embed_all(
+    head: Head, loader: MapLoader, rows: NDArray[np.int64], shot: int, memory_bytes: int | None = None
+) -> Embeddings | None:
+    """Embeds every row, in order, and keeps the results at the fastest place that takes them.
+
+    On a CUDA device they stay there where they fit into half of what is free; else they go to this machine's memory;
+    beyond ``memory_bytes`` they spill into a file without a name in the system's folder for temporary files
+    (``TMPDIR``), which the system caches with what memory it has and drops when the results are dropped.
+
+    Args:
+        head: in the mode it is in.
+        loader: reads its maps.
+        rows: (R,), at least one.
+        shot: K of the episodes to come.
+        memory_bytes: of the results in memory; None is half of what is free.
+
+    Returns:
+        None where there is not room enough in that folder either.
+    """
+    first = head.embed(loader.test(rows[:_BATCH]), shot=shot)
+    size = sum(tensor.nbytes for tensor in first.values()) // len(rows[:_BATCH]) * len(rows)
+    place = _place(size, loader.device, memory_bytes)
+    if place is None:
+        return None
+    kept = {name: _room(place, (len(rows), *tensor.shape[1:]), tensor) for name, tensor in first.items()}
+    for start in range(0, len(rows), _BATCH):
+        chosen = rows[start : start + _BATCH]
+        part = first if start == 0 else head.embed(loader.test(chosen), shot=shot)
+        for name, tensor in part.items():
+            kept[name][start : start + len(chosen)].copy_(tensor)
+    return Embeddings(kept, loader.device, place)
+
+
+def _place(size: int, device: torch.device, memory_bytes: int | None) -> str | None:
+    if device.type == "cuda" and size <= free_bytes(device) // 2:
+        return "device"
+    if size <= (free_bytes(torch.device("cpu")) // 2 if memory_bytes is None else memory_bytes):
+        return "memory"
+    # What is written there may not fill the disk that others write to as well.
+    return "file" if size <= shutil.disk_usage(tempfile.gettempdir()).free * 3 // 4 else None
+
+
+def _room(place: str, shape: tuple[int, ...], like: Tensor) -> Tensor:
+    if place != "file":
+        return torch.empty(shape, dtype=like.dtype, device=like.device if place == "device" else "cpu")
+    with tempfile.NamedTemporaryFile(prefix="ta2n-") as file:
+        # Reserved at once: a map of a file that the disk has no room for ends the process when it is written to.
+        if hasattr(os, "posix_fallocate"):  # not on macOS
+            os.posix_fallocate(file.fileno(), 0, math.prod(shape) * like.element_size())
+        return torch.from_file(file.name, shared=True, size=math.prod(shape), dtype=like.dtype).view(shape)

@@ -1,0 +1,71 @@
+"""Per-video results: the same wherever they are kept, and nothing left behind."""
+
+import shutil
+import tempfile
+from collections import namedtuple
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tiny_cache
+import torch
+
+from ta2n.pipeline.cache import FeatureCache
+from ta2n.pipeline.embeddings import Embeddings, embed_all
+from ta2n.pipeline.heads import Head, build_head
+from ta2n.pipeline.loader import MapLoader
+
+ROWS = np.arange(100, 140)
+Usage = namedtuple("Usage", "total used free")
+
+
+@pytest.fixture
+def loader(tmp_path: Path) -> MapLoader:
+    path = tiny_cache.write_cache(tmp_path, map_shape=(6, 4, 7, 7))
+    return MapLoader(FeatureCache.open(path), frames=4, device=torch.device("cpu"))
+
+
+@pytest.fixture
+def head() -> Head:
+    return build_head("ta2n", channels=6, frames=4, size=7, init="random").eval()
+
+
+@pytest.fixture
+def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    return folder
+
+
+def kept_by(head: Head, loader: MapLoader, memory_bytes: int | None) -> Embeddings:
+    with torch.inference_mode():
+        kept = embed_all(head, loader, ROWS, 1, memory_bytes)
+    assert kept is not None
+    return kept
+
+
+@pytest.mark.parametrize(("memory_bytes", "place"), [(None, "memory"), (1 << 30, "memory"), (1000, "file")])
+def test_what_is_taken_is_what_the_head_gives(
+    head: Head, loader: MapLoader, temporary: Path, memory_bytes: int | None, place: str
+) -> None:
+    kept = kept_by(head, loader, memory_bytes)
+    assert (kept.place, len(kept)) == (place, 40)
+    places = np.array([39, 0, 17, 17])
+    with torch.inference_mode():
+        expected = head.embed(loader.test(ROWS[places]), shot=1)
+    taken = kept.take(places)
+    assert taken.keys() == expected.keys()
+    for name, tensor in expected.items():
+        assert taken[name].dtype == tensor.dtype
+        torch.testing.assert_close(taken[name], tensor, rtol=1e-5, atol=1e-6)
+    assert kept.bytes == sum(tensor.nbytes for tensor in expected.values()) // 4 * 40
+    assert not list(temporary.iterdir())  # a file without a name goes with its last user
+
+
+def test_no_room_for_the_file(head: Head, loader: MapLoader, temporary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    size = kept_by(head, loader, None).bytes
+    for free, fits in ((2 * size, True), (size, False)):
+        monkeypatch.setattr(shutil, "disk_usage", lambda path, free=free: Usage(free, 0, free))
+        with torch.inference_mode():
+            assert (embed_all(head, loader, ROWS, 1, 0) is not None) == fits
