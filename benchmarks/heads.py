@@ -1,38 +1,50 @@
-"""TA2N as it is written against the factorised form: seconds per episode, in evaluation and per training step.
+"""Heads at work on maps in memory: TA2N against its plain form, and every head against its arithmetic.
 
-    python benchmarks/heads.py --channels 2048
+    python benchmarks/heads.py --json heads.json
 
-*Written* means in whole tensors, but with a map for every pair of clips, as the method's equations have it.
+TA2N's plain forms are *reference*, with loops over videos and pairs (``tests/reference``), and *tensors*, the same
+equations on whole tensors, with a map for every pair of clips. A head's limit is what its convolutions and matrix
+products take at the rate of a large matrix product, measured in the same run.
 """
 
 import argparse
 import sys
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from math import sqrt
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812
+from side_by_side import interleaved, paired_ratio, print_table, write_json
 from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
 
-from ta2n.pipeline.heads import Head, build_head
+from ta2n.pipeline.costs import peak_bytes
+from ta2n.pipeline.heads import HEADS, Head, build_head
 from ta2n.pipeline.heads.acm import overlap_mask
 from ta2n.pipeline.heads.ttm import hat_matrix
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "reference"))
-from plain_ta2n import State, find_offsets, locate
+from plain_ta2n import State, find_offsets, fuse_shots, locate, plain_ta2n, value_map
+
+CPU = torch.device("cpu")
+RATE_SIDE = 2048
+"""Of the square matrices whose product tells the machine's rate."""
 
 Form = Callable[[], Tensor]
 
 
-def written_ta2n(support: Tensor, query: Tensor, state: State, *, train: bool) -> Tensor:
-    """One shot, all stages: (N, C, T, H, W), (Q, C, T, H, W) -> (Q, N), through N·Q maps of 2·C channels."""
+def written_ta2n(support: Tensor, query: Tensor, state: State, *, train: bool, shot: int = 1) -> Tensor:
+    """All stages: (N·K, C, T, H, W), (Q, C, T, H, W) -> (Q, N), through N·Q maps of 2·C channels."""
     support, query = (
         torch.einsum("bst,bcthw->bcshw", hat_matrix(locate(maps, state, train), maps.shape[2]), maps)
         for maps in (support, query)
     )
+    if shot > 1:
+        support = torch.stack([fuse_shots(shots, state) for shots in torch.split(support, shot)])
+        query = torch.stack([value_map(video, state) for video in query])
     N, Q, size = len(support), len(query), support.shape[-1]
     key, question, value = (state[f"secondstage.{n}net.weight"][:, :, 0] for n in ("key", "query", "value"))
     s, q = support.mean((3, 4)).transpose(1, 2), query.mean((3, 4)).transpose(1, 2)  # (…, T, C)
@@ -50,83 +62,137 @@ def written_ta2n(support: Tensor, query: Tensor, state: State, *, train: bool) -
     return (1 - F.cosine_similarity(*aligned, dim=1)).sum(1).view(N, Q).T
 
 
-def evaluate(form: Form) -> None:
+def plain_form(name: str, head: Head, support: Tensor, query: Tensor, shot: int) -> Form:
+    """TA2N with a head's weights and in its mode, as *reference* or *tensors*; it has to widen the maps first."""
+    state: State = dict(head.named_parameters()) | dict(head.named_buffers())
+    if name == "reference":
+        return lambda: plain_ta2n(support.float(), query.float(), shot, state, train=head.training).distances
+    return lambda: written_ta2n(support.float(), query.float(), state, train=head.training, shot=shot)
+
+
+def evaluate(head: Head, form: Form, _: int = 0) -> None:
     """One episode without gradients."""
+    head.eval()
     with torch.inference_mode():
         form()
 
 
-def step(form: Form, weights: Sequence[Tensor]) -> None:
+def step(head: Head, form: Form, _: int = 0) -> None:
     """One episode's loss and gradients."""
-    distances = form()
-    labels = torch.arange(len(distances)) % distances.shape[1]
-    torch.autograd.grad(F.cross_entropy(-distances, labels, reduction="sum"), weights, allow_unused=True)
-
-
-def seconds(call: Callable[[], object], repeats: int) -> float:
-    """The shortest of ``repeats`` calls, after one to warm up."""
-    call()
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        call()
-        times.append(time.perf_counter() - start)
-    return min(times)
-
-
-def peak_megabytes() -> float:
-    """The most memory this process has held so far; nan where the system does not say."""
-    status = Path("/proc/self/status")
-    if not status.exists():
-        return float("nan")
-    return next(int(line.split()[1]) for line in status.read_text().splitlines() if line.startswith("VmHWM")) / 1024
-
-
-def measure(head: Head, form: Form, repeats: int) -> tuple[float, float]:
-    """Seconds of an evaluation and of a training step."""
-    head.eval()
-    evaluation = seconds(partial(evaluate, form), repeats)
     head.train()
-    return evaluation, seconds(partial(step, form, list(head.parameters())), repeats)
+    distances = form()
+    if distances.requires_grad:
+        labels = torch.arange(len(distances)) % distances.shape[1]
+        weights = list(head.parameters())
+        torch.autograd.grad(F.cross_entropy(-distances, labels, reduction="sum"), weights, allow_unused=True)
 
 
-def parse_arguments() -> argparse.Namespace:
+MODES = {"evaluation": evaluate, "training step": step}
+
+
+def flops(call: Callable[[], object]) -> int:
+    """Operations of the convolutions and matrix products of a call, two for a multiplication and its addition."""
+    with FlopCounterMode(display=False) as counter:
+        call()
+    return int(counter.get_total_flops())
+
+
+def compare_forms(given: argparse.Namespace, shot: int) -> list[dict[str, Any]]:
+    """TA2N and its plain form in turn, by mode: times, their ratio, peak memory, and the limit."""
+    support, query = episode(given, shot)
+    head = build_head("ta2n", channels=given.channels, frames=given.frames, size=given.size, dropout=0.0)
+    ours: Form = lambda: head(support, query, shot=shot)  # noqa: E731
+    plain = plain_form(given.plain, head, support, query, shot)
+    left, right = torch.rand(2, RATE_SIDE, RATE_SIDE)
+    product = torch.empty(RATE_SIDE, RATE_SIDE)
+    rows = []
+    for mode, run in MODES.items():
+        calls = {"ours": partial(run, head, ours), "plain": partial(run, head, plain)}
+        times = interleaved(calls | {"rate": lambda _: torch.mm(left, right, out=product)}, given.repeats)
+        peak = {name: peak_bytes(call, CPU) or float("nan") for name, call in calls.items()}
+        limit = flops(calls["ours"]) / (2 * RATE_SIDE**3) * times["rate"].median
+        rows.append(
+            {
+                "ta2n": f"{shot}-shot {mode}",
+                "ms": 1e3 * times["ours"].median,
+                "spread": times["ours"].spread,
+                f"{given.plain} ms": 1e3 * times["plain"].median,
+                "times as fast": paired_ratio(times["ours"], times["plain"]),
+                "MB": peak["ours"] / 1e6,
+                f"{given.plain} MB": peak["plain"] / 1e6,
+                "of its memory": peak["ours"] / peak["plain"],
+                "limit ms": 1e3 * limit,
+                "of the limit": times["ours"].median / limit,
+            }
+        )
+    return rows
+
+
+def measure_heads(given: argparse.Namespace, shot: int) -> list[dict[str, Any]]:
+    """Every head's times and peak memory beside its limit."""
+    support, query = episode(given, shot)
+    left, right = torch.rand(2, RATE_SIDE, RATE_SIDE)
+    product = torch.empty(RATE_SIDE, RATE_SIDE)
+    calls: dict[tuple[str, str], Callable[[int], object]] = {}
+    for name in given.methods:
+        head = build_head(name, channels=given.channels, frames=given.frames, size=given.size)
+        form = partial(head, support, query, shot=shot)
+        calls |= {(name, mode): partial(run, head, form) for mode, run in MODES.items()}
+    times = interleaved({**calls, ("rate", ""): lambda _: torch.mm(left, right, out=product)}, given.repeats)
+    rate = 2 * RATE_SIDE**3 / times["rate", ""].median
+    rows = []
+    for (name, mode), call in calls.items():
+        limit = flops(lambda call=call: call(0)) / rate  # type: ignore[misc]
+        rows.append(
+            {
+                "head": f"{name} {shot}-shot",
+                "mode": mode,
+                "ms": 1e3 * times[name, mode].median,
+                "spread": times[name, mode].spread,
+                "limit ms": 1e3 * limit,
+                "MB": (peak_bytes(lambda call=call: call(0), CPU) or float("nan")) / 1e6,  # type: ignore[misc]
+            }
+        )
+    return rows
+
+
+def episode(given: argparse.Namespace, shot: int) -> tuple[Tensor, Tensor]:
+    """Support and query maps in float16, as a cache has them."""
+    generator = torch.Generator().manual_seed(0)
+    shape = (given.channels, given.frames, given.size, given.size)
+    clips = torch.rand((given.way * shot + given.queries, *shape), generator=generator).half()
+    return clips[: given.way * shot], clips[given.way * shot :]
+
+
+def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--channels", type=int, default=256)
+    parser.add_argument("--channels", type=int, default=2048)
     parser.add_argument("--way", type=int, default=5)
+    parser.add_argument("--shots", type=int, nargs="+", default=[1, 5])
     parser.add_argument("--queries", type=int, default=25, help="query clips in all")
     parser.add_argument("--frames", type=int, default=8)
     parser.add_argument("--size", type=int, default=7)
-    parser.add_argument("--repeats", type=int, default=2)
+    parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--only", choices=("light", "written"), help="one form alone")
-    return parser.parse_args()
+    parser.add_argument("--plain", choices=("reference", "tensors"), default="reference", help="TA2N's plain form")
+    parser.add_argument("--methods", nargs="*", choices=HEADS, default=list(HEADS), help="of the second table")
+    parser.add_argument("--json", type=Path, help="file to write")
+    return parser.parse_args(arguments)
 
 
 def main() -> None:
-    """Measure, and print one line per form and their ratios."""
+    """Measure, and print both tables."""
     given = parse_arguments()
     torch.set_num_threads(given.threads)
-    generator = torch.Generator().manual_seed(0)
-    shape = (given.channels, given.frames, given.size, given.size)
-    support, query = (torch.rand((clips, *shape), generator=generator) for clips in (given.way, given.queries))
-    head = build_head("ta2n", channels=given.channels, frames=given.frames, size=given.size, dropout=0.0)
-    state: State = dict(head.named_parameters()) | dict(head.named_buffers())
-    forms: dict[str, Form] = {
-        "light": lambda: head(support, query),
-        "written": lambda: written_ta2n(support, query, state, train=head.training),
-    }
-    print(f"{given.way}-way 1-shot, {given.queries} queries, C={given.channels}, {given.threads} threads")
-    times = {}
-    base = peak_megabytes()
-    for name in [given.only] if given.only else forms:
-        evaluation, training = times[name] = measure(head, forms[name], given.repeats)
-        peak = peak_megabytes()
-        print(f"{name:>8}: evaluation {evaluation:.2f} s, training step {training:.2f} s, peak +{peak - base:.0f} MB")
-    if not given.only:
-        evaluation, training = (w / n for n, w in zip(times["light"], times["written"], strict=True))
-        print(f"   ratio: evaluation {evaluation:.1f}, training step {training:.1f}")
+    print(f"{given.way}-way, {given.queries} queries, C={given.channels}, {given.threads} threads\n")
+    forms = [row for shot in given.shots for row in compare_forms(given, shot)]
+    print_table(forms)
+    heads = [row for shot in given.shots for row in measure_heads(given, shot)] if given.methods else []
+    if heads:
+        print()
+        print_table(heads)
+    write_json(given.json, ta2n=forms, heads=heads)
 
 
 if __name__ == "__main__":
