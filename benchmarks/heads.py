@@ -134,10 +134,12 @@ def measure_heads(given: argparse.Namespace, shot: int) -> list[dict[str, Any]]:
     left, right = torch.rand(2, RATE_SIDE, RATE_SIDE)
     product = torch.empty(RATE_SIDE, RATE_SIDE)
     calls: dict[tuple[str, str], Callable[[int], object]] = {}
-    for name in given.methods:
-        head = build_head(name, channels=given.channels, frames=given.frames, size=given.size)
+    projected = [("ta2n", width) for width in given.project]
+    for name, width in [*((name, None) for name in given.methods), *projected]:
+        head = build_head(name, channels=given.channels, frames=given.frames, size=given.size, project=width)
         form = partial(head, support, query, shot=shot)
-        calls |= {(name, mode): partial(run, head, form) for mode, run in MODES.items()}
+        called = name if width is None else f"{name} --project {width}"
+        calls |= {(called, mode): partial(run, head, form) for mode, run in MODES.items()}
     times = interleaved({**calls, ("rate", ""): lambda _: torch.mm(left, right, out=product)}, given.repeats)
     rate = 2 * RATE_SIDE**3 / times["rate", ""].median
     rows = []
@@ -177,6 +179,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--plain", choices=("reference", "tensors"), default="reference", help="TA2N's plain form")
     parser.add_argument("--methods", nargs="*", choices=HEADS, default=list(HEADS), help="of the second table")
+    parser.add_argument("--project", type=int, nargs="*", default=[256, 512, 1024], help="widths of TA2N there")
     parser.add_argument("--json", type=Path, help="file to write")
     return parser.parse_args(arguments)
 
@@ -188,7 +191,8 @@ def main() -> None:
     print(f"{given.way}-way, {given.queries} queries, C={given.channels}, {given.threads} threads\n")
     forms = [row for shot in given.shots for row in compare_forms(given, shot)]
     print_table(forms)
-    heads = [row for shot in given.shots for row in measure_heads(given, shot)] if given.methods else []
+    wanted = given.methods or given.project
+    heads = [row for shot in given.shots for row in measure_heads(given, shot)] if wanted else []
     if heads:
         print()
         print_table(heads)

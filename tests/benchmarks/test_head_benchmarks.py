@@ -26,12 +26,16 @@ def test_plain_forms_compute_the_same(shot: int, name: str, train: bool) -> None
 
 
 def test_the_tables_of_heads() -> None:
-    given = heads.parse_arguments([*TINY, "--queries", "3", "--repeats", "1", "--methods", "ttm", "protonet"])
+    given = heads.parse_arguments(
+        [*TINY, "--queries", "3", "--repeats", "1", "--methods", "ttm", "protonet", "--project", "2"]
+    )
     forms = heads.compare_forms(given, 2)
     assert [row["ta2n"] for row in forms] == ["2-shot evaluation", "2-shot training step"]
     assert all(row["limit ms"] > 0 and row["times as fast"] > 0 for row in forms)
     rows = heads.measure_heads(given, 1)
-    assert [row["head"] for row in rows] == ["ttm 1-shot"] * 2 + ["protonet 1-shot"] * 2
+    assert [row["head"] for row in rows] == ["ttm 1-shot"] * 2 + ["protonet 1-shot"] * 2 + [
+        "ta2n --project 2 1-shot"
+    ] * 2
     assert rows[1]["limit ms"] > 1.5 * rows[0]["limit ms"]  # gradients of the weights are as many products again
 
 
