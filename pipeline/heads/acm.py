@@ -149,33 +149,37 @@ class Coordination(nn.Module):
             (N, Q, T, 2), last axis (x, y), in ±0.75 of half a frame.
         """
         N, Q = len(support), len(query)
-        cells = None
-        if attention is not None and value_taps is not None:
-            cells = shifted(attention) @ value_taps.flatten(1, 2).flatten(2)  # (N, Q, T, 9·O)
-            cells = torch.unflatten(cells, 3, value_taps.shape[3:])
-        out = self._as_a_batch(support, query, cells) if self.training else self._with_statistics(support, query, cells)
-        return REACH * torch.unflatten(out, 0, (N, Q)).transpose(2, 3)
+        mixing = None if attention is None or value_taps is None else shifted(attention).transpose(0, 1)
+        network = self._as_a_batch if self.training else self._with_statistics
+        out = network(support, query, mixing, value_taps)
+        return REACH * torch.unflatten(out, 0, (Q, N)).permute(1, 0, 3, 2)
 
-    def _as_a_batch(self, support: Tensor, query: Tensor, cells: Tensor | None) -> Tensor:
-        """The network after its first convolution, all pairs in one batch: (N·Q, 2, T)."""
-        pairs = support[:, None] + query + cast(Tensor, self._first.bias)  # (N, Q, T, P, O)
-        if cells is not None:
-            pairs = pairs + spread(cells, self.size)
+    def _as_a_batch(self, support: Tensor, query: Tensor, mixing: Tensor | None, taps: Tensor | None) -> Tensor:
+        """The network after its first convolution, all pairs in one batch: (Q·N, 2, T)."""
+        pairs = support + query[:, None] + cast(Tensor, self._first.bias)  # (Q, N, T, P, O)
+        if mixing is not None and taps is not None:
+            pairs = pairs + spread(_mixed_cells(mixing, taps), self.size)
         maps = torch.unflatten(pairs.flatten(0, 1), 2, (self.size, self.size)).permute(0, 4, 1, 2, 3)
         out: Tensor = self.mvnet[1:](maps)
         return out
 
-    def _with_statistics(self, support: Tensor, query: Tensor, cells: Tensor | None) -> Tensor:
+    def _with_statistics(self, support: Tensor, query: Tensor, mixing: Tensor | None, taps: Tensor | None) -> Tensor:
         """The same with the statistics given: the first normalisation goes into its summands, which are smaller."""
         scale, shift = _normalisation(cast(nn.BatchNorm3d, self.mvnet[1]), cast(Tensor, self._first.bias))
-        pairs = torch.addcmul((support * scale + shift)[:, None], query, scale).flatten(0, 2)  # (N·Q·T, P, O)
-        if cells is not None:
+        pairs = ((support * scale + shift) + (query * scale)[:, None]).flatten(0, 2)  # (Q·N·T, P, O)
+        if mixing is not None and taps is not None:
             patterns = border_patterns(self.size, self._kept, pairs).expand(len(pairs), -1, -1)
-            pairs = torch.baddbmm(pairs, patterns, (cells * scale).flatten(0, 2))
+            pairs = pairs.baddbmm_(patterns, _mixed_cells(mixing, taps * scale).flatten(0, 2).to(pairs.dtype))
         maps = _pool_by_2(torch.unflatten(pairs, 1, (self._kept, self._kept))).relu()
         maps = torch.unflatten(maps, 0, (-1, support.shape[1])).permute(0, 4, 1, 2, 3)
         out: Tensor = self.mvnet[5:](_even_part(cast(nn.Conv3d, self.mvnet[4]), maps))
         return out
+
+
+def _mixed_cells(mixing: Tensor, taps: Tensor) -> Tensor:
+    """Taps (Q, 3, T, 9, O) of each query mixed for its pairs by (Q, N, T, 3·T): (Q, N, T, 9, O)."""
+    cells = mixing.flatten(1, 2) @ taps.flatten(1, 2).flatten(2)
+    return torch.unflatten(torch.unflatten(cells, 2, taps.shape[3:]), 1, mixing.shape[1:3])
 
 
 def _after(mapping: nn.Conv1d | None, kernels: Tensor) -> Tensor:
