@@ -41,6 +41,7 @@ links:  ## .typing/ta2n: the package as one tree, for tools that cannot follow a
 bench: $(VENV)/.dev  ## side-by-side speed and memory measurements
 	mkdir -p build/bench
 	$(BIN)/python benchmarks/heads.py --json build/bench/heads.json
+	$(BIN)/python benchmarks/extraction.py --json build/bench/extraction.json
 	$(BIN)/python benchmarks/evaluation.py --json build/bench/evaluation.json
 	$(BIN)/python benchmarks/cache_reads.py --json build/bench/cache_reads.json
 	$(BIN)/python benchmarks/startup.py --json build/bench/startup.json

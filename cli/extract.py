@@ -86,6 +86,13 @@ def extract(
     shard_size: Annotated[int, typer.Option(help="Clips per file: what a killed run can lose.", min=1)] = 64,
     compression: Annotated[str, typer.Option(help="none (fastest to read), zstd or lz4.", metavar="NAME")] = "none",
     retry_failed: Annotated[bool, typer.Option(help="Try again the clips that failed before.")] = False,
+    compiled: Annotated[
+        bool,
+        typer.Option(
+            "--compile/--no-compile",
+            help="Let torch compile the backbone first: pays from some hundreds of clips on; needs a C++ compiler.",
+        ),
+    ] = False,
     seed: options.SomeSeed = None,
     dry_run: Annotated[bool, typer.Option(help="Show what would be done, and stop.")] = False,
     as_json: options.AsJson = False,
@@ -144,6 +151,7 @@ def extract(
         "shard_size": shard_size,
         "compression": compression,
         "retry_failed": retry_failed,
+        "compiled": compiled,
     }
     summary = _run(plan, store, settings)
     if as_json:

@@ -101,9 +101,9 @@ def peak_bytes(call: Callable[[], object], device: torch.device) -> int | None:
     except (OSError, AttributeError):
         call()
         return None
-    before = _status("VmRSS")
+    before = status_bytes("VmRSS")
     call()
-    return max(0, _status("VmHWM") - before)
+    return max(0, status_bytes("VmHWM") - before)
 
 
 def _learn(head: Head, support: Tensor, query: Tensor, labels: Tensor, shot: int) -> None:
@@ -121,7 +121,7 @@ def _milliseconds(call: Callable[[], object], device: torch.device) -> float:
     return 1000 * (time.perf_counter() - start)
 
 
-def _status(field: str) -> int:
-    """A size in bytes that the system keeps of this process."""
+def status_bytes(field: str) -> int:
+    """A size in bytes that Linux keeps of this process: ``VmRSS``, ``VmHWM``."""
     line = next(line for line in _STATUS.read_text().splitlines() if line.startswith(f"{field}:"))
     return int(line.split()[1]) * 1024

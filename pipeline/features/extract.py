@@ -24,7 +24,8 @@ from ta2n.cache_schema.table import VideoTable
 from ta2n.pipeline.cache.writer import CacheWriter, Shard
 from ta2n.pipeline.clips import RULES
 from ta2n.pipeline.features.backbones import IMAGE_SIZE, Backbone
-from ta2n.pipeline.features.preprocess import Preprocessing, crop_frames, normalise, view_window
+from ta2n.pipeline.features.forward import Forward
+from ta2n.pipeline.features.preprocess import Preprocessing, crop_frames, view_window
 from ta2n.pipeline.videos.decode import DecodedClip, DecodeJob, FailedClip, decoder_version
 from ta2n.pipeline.videos.pool import DecodePool
 
@@ -144,6 +145,7 @@ def extract(
     shard_size: int = 64,
     compression: str = "none",
     retry_failed: bool = False,
+    compiled: bool = False,
     on_clip: Callable[[Summary], None] | None = None,
 ) -> Summary:
     """Extracts every pending clip of a plan into a store, which is made or continued.
@@ -158,6 +160,8 @@ def extract(
         shard_size: videos per shard file: what a killed run can lose. Fixed by the store once it exists.
         compression: of a new store: ``none``, ``zstd`` or ``lz4``.
         retry_failed: whether clips that failed earlier are tried again.
+        compiled: whether torch compiles the backbone first: faster from some hundreds of clips on, and the same
+            features but for rounding.
         on_clip: called after every clip with the summary so far.
 
     Returns:
@@ -166,6 +170,7 @@ def extract(
     Raises:
         InputError: ``batch_size`` is below 1, or the disk cannot hold the store.
         ManifestMismatchError: the store holds features of another kind.
+        MissingError: the backbone cannot be compiled here.
     """
     if batch_size < 1:
         raise InputError(f"batch size is {batch_size}, expected at least 1 frame")
@@ -181,7 +186,7 @@ def extract(
     summary = Summary(store, before=counts[State.DONE])
     if counts[State.PENDING]:
         module = plan.backbone.module.to(device)
-        forward = _Forward(module, plan.preprocessing, device, batch_size)
+        forward = Forward(module, plan.preprocessing, device, batch_size, compiled=compiled)
         shards = list(writer.unfinished())
         jobs = (_job(plan, row) for rows in shards for row in writer.pending(rows))
         with DecodePool(workers=workers, deadline_seconds=deadline_seconds) as pool:
@@ -200,7 +205,7 @@ def extract(
 
 
 def _fill(
-    shard: Shard, plan: Plan, clips: Iterator[DecodedClip | FailedClip], forward: "_Forward"
+    shard: Shard, plan: Plan, clips: Iterator[DecodedClip | FailedClip], forward: Forward
 ) -> Iterator[DecodedClip | FailedClip]:
     """Fills the pending rows of a shard, a few clips to a forward pass; yields each clip once its row is filled."""
     pending = shard.pending()
@@ -242,22 +247,6 @@ def _views(plan: Plan, clip: DecodedClip) -> NDArray[np.uint8]:
             for place, window in zip(clip.position, windows, strict=True)
         ]
     )
-
-
-class _Forward:
-    """The backbone on frames of any number, at most ``batch_size`` at a time."""
-
-    def __init__(
-        self, module: torch.nn.Module, preprocessing: Preprocessing, device: torch.device, batch_size: int
-    ) -> None:
-        self.module, self.preprocessing, self.device, self.batch_size = module, preprocessing, device, batch_size
-
-    @torch.inference_mode()
-    def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float16]:
-        """(B, crop, crop, 3) bytes -> (B, C, H, W) float16."""
-        parts = [images[start : start + self.batch_size] for start in range(0, len(images), self.batch_size)]
-        maps = [self.module(normalise(part, self.preprocessing, self.device)) for part in parts]
-        return np.concatenate([part.to(torch.float16).contiguous().cpu().numpy() for part in maps])
 
 
 def _job(plan: Plan, row: int) -> DecodeJob:

@@ -1,0 +1,68 @@
+"""Frames through the backbone, a batch at a time."""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ta2n.cache_schema.errors import MissingError
+from ta2n.pipeline.features.preprocess import Preprocessing, normalise
+
+
+class Forward:
+    """The backbone on frames of any number, at most ``batch_size`` at a time.
+
+    Args:
+        module: the backbone, on the device, without gradients.
+        preprocessing: how frames are normalised.
+        device: where the module is.
+        batch_size: frames in one pass; bounds memory.
+        compiled: whether torch compiles the module for batches of this very size first, which takes a minute or so.
+            Batches are filled up with black frames then, so that no other size is ever compiled.
+
+    Raises:
+        MissingError: the module cannot be compiled here; on a CPU that takes a C++ compiler.
+    """
+
+    def __init__(
+        self,
+        module: torch.nn.Module,
+        preprocessing: Preprocessing,
+        device: torch.device,
+        batch_size: int,
+        *,
+        compiled: bool = False,
+    ) -> None:
+        self._module: Callable[[Tensor], Tensor] = module
+        self.preprocessing, self.device, self.batch_size = preprocessing, device, batch_size
+        self._filled_up = compiled
+        if compiled:
+            self._module = torch.compile(module, dynamic=False)
+            self._try_out()
+
+    @torch.inference_mode()
+    def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float16]:
+        """(B, crop, crop, 3) bytes -> (B, C, H, W) float16."""
+        starts = range(0, len(images), self.batch_size)
+        return np.concatenate([self._pass(images[start : start + self.batch_size]) for start in starts])
+
+    def _pass(self, images: NDArray[np.uint8]) -> NDArray[np.float16]:
+        given = len(images)
+        if self._filled_up and given < self.batch_size:
+            images = np.pad(images, ((0, self.batch_size - given), (0, 0), (0, 0), (0, 0)))
+        maps = self._module(normalise(images, self.preprocessing, self.device))[:given]
+        found: NDArray[np.float16] = maps.to(torch.float16).contiguous().cpu().numpy()
+        return found
+
+    def _try_out(self) -> None:
+        side = self.preprocessing.crop
+        try:
+            self(np.zeros((1, side, side, 3), np.uint8))
+        except Exception as error:
+            reason = str(error).strip().splitlines()[0]
+            raise MissingError(
+                f"the backbone cannot be compiled here ({type(error).__name__}: {reason}); on a CPU that takes a C++ "
+                "compiler such as g++; go without --compile, which gives the same features"
+            ) from error
