@@ -31,14 +31,14 @@ from ta2n.pipeline.loader import MapLoader
 BASES = 32
 
 
-def make_store(path: Path, videos: int, shape: Shape) -> FeatureCache:
+def make_store(path: Path, videos: int, shape: Shape, *, split: str = "test") -> FeatureCache:
     """A store of one split, every map another: a few of them with their channels moved round."""
     bases = [sparse_map(shape, np.random.default_rng([2, number])) for number in range(BASES)]
 
     def map_of(row: int) -> Maps:
         return np.roll(bases[row % BASES], 1 + row // BASES, axis=0)
 
-    table = table_of(videos, clips_per_class=40, splits=("test",))
+    table = table_of(videos, clips_per_class=40, splits=(split,))
     return FeatureCache.open(write_store(path, table, shape, map_of, compression="none", shard_size=64))
 
 

@@ -54,7 +54,7 @@ def written_ta2n(support: Tensor, query: Tensor, state: State, *, train: bool, s
     pairs_s = support[:, None].expand(-1, Q, -1, -1, -1, -1).flatten(0, 1)
     pairs_q = (query + added.transpose(2, 3)[..., None, None]).flatten(0, 1)
     offsets = find_offsets(torch.cat([pairs_s, pairs_q], dim=1), state, train)  # (N·Q, T, 2)
-    steps = torch.tensor([-0.2, 0.0, 0.2])
+    steps = torch.tensor([-0.2, 0.0, 0.2], device=offsets.device)
     nine = torch.cartesian_prod(steps, steps)
     masks = [overlap_mask(sign * offsets[:, :, None] + nine, size) for sign in (1, -1)]
     s_mask, q_mask = ((mask / mask.sum((3, 4), keepdim=True)).mean(2)[:, None] for mask in masks)
