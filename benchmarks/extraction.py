@@ -17,7 +17,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import decord
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -54,6 +53,8 @@ def eager_network() -> nn.Module:
 @torch.no_grad()
 def plain_loop(network: nn.Module, files: Sequence[Path], frames: int, _: int = 0) -> None:
     """What a script does: open, fetch the middle frames of the segments, scale, crop, run."""
+    import decord  # not above: it publishes its own codec libraries to whatever is loaded later, PyAV's encoders too
+
     for file in files:
         video = decord.VideoReader(str(file), width=256, height=256)
         middles = (np.arange(frames) + 0.5) * len(video) / frames

@@ -4,6 +4,8 @@ import os
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
+# decord publishes its codec libraries to all that is loaded after it: PyAV, loaded later, could no longer encode VP9.
+import av  # noqa: F401
 import torch
 from hypothesis import settings
 
