@@ -22,10 +22,10 @@ import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
 from evaluation import make_store, random_head, written
-from heads import MODES, flops, plain_form
+from heads import MODES, plain_form
 from side_by_side import print_table, write_json
 
-from ta2n.pipeline.costs import peak_bytes
+from ta2n.pipeline.costs import count_flops, peak_bytes
 from ta2n.pipeline.embeddings import embed_all
 from ta2n.pipeline.episodes import Episodes
 from ta2n.pipeline.evaluate import evaluate
@@ -120,7 +120,7 @@ def heads(device: torch.device, sizes: Sizes) -> list[Row]:
                         "mode": mode,
                         "ms": 1e3 * took,
                         "MB": (peak_bytes(work, device) or 0) / 1e6,
-                        "of the float32 rate": flops(work) / rate / took,
+                        "of the float32 rate": count_flops(work) / rate / took,
                         "note": "",
                     }
                 )

@@ -19,9 +19,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from side_by_side import interleaved, paired_ratio, print_table, write_json
 from torch import Tensor
-from torch.utils.flop_counter import FlopCounterMode
 
-from ta2n.pipeline.costs import peak_bytes
+from ta2n.pipeline.costs import count_flops, peak_bytes
 from ta2n.pipeline.heads import HEADS, Head, build_head
 from ta2n.pipeline.heads.acm import overlap_mask
 from ta2n.pipeline.heads.ttm import hat_matrix
@@ -90,13 +89,6 @@ def step(head: Head, form: Form, _: int = 0) -> None:
 MODES = {"evaluation": evaluate, "training step": step}
 
 
-def flops(call: Callable[[], object]) -> int:
-    """Operations of the convolutions and matrix products of a call, two for a multiplication and its addition."""
-    with FlopCounterMode(display=False) as counter:
-        call()
-    return int(counter.get_total_flops())
-
-
 def compare_forms(given: argparse.Namespace, shot: int) -> list[dict[str, Any]]:
     """TA2N and its plain form in turn, by mode: times, their ratio, peak memory, and the limit."""
     support, query = episode(given, shot)
@@ -110,7 +102,7 @@ def compare_forms(given: argparse.Namespace, shot: int) -> list[dict[str, Any]]:
         calls = {"ours": partial(run, head, ours), "plain": partial(run, head, plain)}
         times = interleaved(calls | {"rate": lambda _: torch.mm(left, right, out=product)}, given.repeats)
         peak = {name: peak_bytes(call, CPU) or float("nan") for name, call in calls.items()}
-        limit = flops(calls["ours"]) / (2 * RATE_SIDE**3) * times["rate"].median
+        limit = count_flops(calls["ours"]) / (2 * RATE_SIDE**3) * times["rate"].median
         rows.append(
             {
                 "ta2n": f"{shot}-shot {mode}",
@@ -144,7 +136,7 @@ def measure_heads(given: argparse.Namespace, shot: int) -> list[dict[str, Any]]:
     rate = 2 * RATE_SIDE**3 / times["rate", ""].median
     rows = []
     for (name, mode), call in calls.items():
-        limit = flops(lambda call=call: call(0)) / rate  # type: ignore[misc]
+        limit = count_flops(lambda call=call: call(0)) / rate  # type: ignore[misc]
         rows.append(
             {
                 "head": f"{name} {shot}-shot",
@@ -177,7 +169,8 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--size", type=int, default=7)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--plain", choices=("reference", "tensors"), default="reference", help="TA2N's plain form")
+    plain = ("reference", "tensors", "none")
+    parser.add_argument("--plain", choices=plain, default=plain[0], help="form of TA2N in the first table")
     parser.add_argument("--methods", nargs="*", choices=HEADS, default=list(HEADS), help="of the second table")
     parser.add_argument("--project", type=int, nargs="*", default=[256, 512, 1024], help="widths of TA2N there")
     parser.add_argument("--json", type=Path, help="file to write")
@@ -188,14 +181,19 @@ def main() -> None:
     """Measure, and print both tables."""
     given = parse_arguments()
     torch.set_num_threads(given.threads)
-    print(f"{given.way}-way, {given.queries} queries, C={given.channels}, {given.threads} threads\n")
-    forms = [row for shot in given.shots for row in compare_forms(given, shot)]
-    print_table(forms)
-    wanted = given.methods or given.project
-    heads = [row for shot in given.shots for row in measure_heads(given, shot)] if wanted else []
-    if heads:
-        print()
-        print_table(heads)
+    print(f"{given.way}-way, {given.queries} queries, C={given.channels}, {given.threads} threads\n", flush=True)
+    forms, heads = [], []
+    for shot in given.shots:
+        if given.plain != "none":
+            found = compare_forms(given, shot)
+            print_table(found)
+            print(flush=True)
+            forms += found
+        if given.methods or given.project:
+            found = measure_heads(given, shot)
+            print_table(found)
+            print(flush=True)
+            heads += found
     write_json(given.json, ta2n=forms, heads=heads)
 
 

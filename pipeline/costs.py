@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from math import prod
 from pathlib import Path
 from statistics import median
 
@@ -77,9 +78,23 @@ def _empty(shape: torch.Size) -> Tensor:
 def _count(head: Head, call: Callable[[Head], object]) -> int:
     # Shapes alone: a device whose kernels count but do not compute, and where no vendor kernel hides its products.
     shapes = copy.deepcopy(head).eval().to("meta")
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        call(shapes)
-    return int(counter.get_total_flops()) // 2
+    with torch.no_grad():
+        return count_flops(lambda: call(shapes)) // 2
+
+
+def count_flops(call: Callable[[], object]) -> int:
+    """Operations of the convolutions and matrix products of a call, two for a multiplication and its addition."""
+    with FlopCounterMode(display=False, custom_mapping=_IN_PLACE) as counter:
+        call()
+    return int(counter.get_total_flops())
+
+
+def _product_flops(_: torch.Size, left: torch.Size, right: torch.Size, **__: object) -> int:
+    return 2 * prod(left) * right[-1]
+
+
+# What torch's counter does not know by itself.
+_IN_PLACE = {torch.ops.aten.addmm_: _product_flops, torch.ops.aten.baddbmm_: _product_flops}
 
 
 def peak_bytes(call: Callable[[], object], device: torch.device) -> int | None:

@@ -5,7 +5,7 @@ import sys
 import pytest
 import torch
 
-from ta2n.pipeline.costs import count_macs, measure_costs, peak_bytes
+from ta2n.pipeline.costs import count_flops, count_macs, measure_costs, peak_bytes
 from ta2n.pipeline.heads import HEADS, build_head
 
 CPU = torch.device("cpu")
@@ -16,6 +16,11 @@ def test_products_counted_by_hand() -> None:
     head = build_head("protonet", channels=6, frames=3, size=3, project=2)
     shape = torch.Size((2, 6, 3, 3, 3))
     assert count_macs(head, shape, shape, shot=1) == 4 * 3 * 9 * 6 * 2 + 2 * 2 * 2
+
+
+def test_products_that_add_to_what_is_there_count_too() -> None:
+    assert count_flops(lambda: torch.zeros(2, 5).addmm_(torch.ones(2, 3), torch.ones(3, 5))) == 2 * 2 * 3 * 5
+    assert count_flops(lambda: torch.zeros(4, 2, 5).baddbmm_(torch.ones(4, 2, 3), torch.ones(4, 3, 5))) == 240
 
 
 @pytest.mark.parametrize("name", sorted(HEADS))
