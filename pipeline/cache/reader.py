@@ -194,9 +194,8 @@ class FeatureCache:
             own = target.numpy() if direct else room
             found = self.source.map(row, view, own)
             if found is not own or not direct:
-                with torch.inference_mode(
-                    target.is_inference()
-                ):  # a mode of the caller's thread, perhaps not of this one
+                # The mode is one of the caller's thread, and perhaps not of this one.
+                with torch.inference_mode(target.is_inference()):
                     target.copy_(torch.from_numpy(found))
 
     def _check(self, rows: NDArray[np.int64], views: NDArray[np.int64]) -> None:
