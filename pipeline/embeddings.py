@@ -37,7 +37,10 @@ class Embeddings:
         return len(next(iter(self._kept.values())))
 
     def take(self, places: NDArray[np.int64]) -> Embedding:
-        """The embeddings of some places (B,), where the head is."""
+        """The embeddings of some places (B,), where the head is; places in a row are not copied there, only shown."""
+        first, stop = (int(places[0]), int(places[-1]) + 1) if len(places) else (0, 0)
+        if np.array_equal(places, np.arange(first, stop)):
+            return {name: kept[first:stop].to(self.device) for name, kept in self._kept.items()}
         index = torch.from_numpy(places)
         return {name: kept.index_select(0, index.to(kept.device)).to(self.device) for name, kept in self._kept.items()}
 

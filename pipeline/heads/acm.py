@@ -202,8 +202,8 @@ def _pool_by_2(maps: Tensor) -> Tensor:
 def _even_part(conv: nn.Conv3d, maps: Tensor) -> Tensor:
     """The convolution without an odd last row and column, which a pooling by 2 has no use for."""
     odd = maps.shape[-1] % 2
-    maps = F.pad(maps, (1, 1 - odd, 1, 1 - odd, 1, 1))
-    return F.conv3d(maps, conv.weight, conv.bias)
+    maps = F.pad(maps, (1, 1 - odd, 1, 1 - odd))
+    return F.conv3d(maps, conv.weight, conv.bias, padding=(1, 0, 0))
 
 
 def _offset_network(channels: int, size: int) -> nn.Sequential:

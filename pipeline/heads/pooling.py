@@ -32,8 +32,9 @@ class _MixedPool(torch.autograd.Function):
     def forward(ctx: Any, mask: Tensor, mixing: Tensor | None, maps: Tensor) -> Tensor:
         ctx.save_for_backward(mask, mixing, maps)
         out = mask.new_empty(*mask.shape[:3], maps.shape[3])
-        for video in range(len(maps)):
-            out[video] = mask[video] @ _mixed(mixing, maps, video, mask.dtype)
+        with torch.autocast("cpu", enabled=False):  # of the masks' precision, into which the products write
+            for video in range(len(maps)):
+                torch.bmm(mask[video], _mixed(mixing, maps, video, mask.dtype), out=out[video])
         return out
 
     @staticmethod

@@ -45,6 +45,14 @@ def kept_by(head: Head, loader: MapLoader, memory_bytes: int | None) -> Embeddin
     return kept
 
 
+@pytest.mark.parametrize("places", [[39, 0, 17, 17], [12, 13, 14, 15], [7], [3, 2, 1, 0], [0, 2], []])
+def test_places_in_a_row_and_others_are_taken_alike(head: Head, loader: MapLoader, places: list[int]) -> None:
+    kept = kept_by(head, loader, None)
+    every = kept.take(np.arange(40))
+    for name, tensor in kept.take(np.array(places, np.int64)).items():
+        assert torch.equal(tensor, every[name][places])
+
+
 @pytest.mark.parametrize(("memory_bytes", "place"), [(None, "memory"), (1 << 30, "memory"), (1000, "file")])
 def test_what_is_taken_is_what_the_head_gives(
     head: Head, loader: MapLoader, temporary: Path, memory_bytes: int | None, place: str
