@@ -35,7 +35,7 @@ from ta2n.pipeline.videos.render import render_demo_clips
 
 CPU = torch.device("cpu")
 SUFFIXES = {".avi", ".mp4", ".webm", ".mkv"}
-BATCH = 32
+BATCH = 8
 
 
 def plan_of(files: Sequence[Path], backbone: Backbone, frames: int) -> Plan:

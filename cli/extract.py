@@ -80,7 +80,14 @@ def extract(
     recipe: options.RecipeFile = None,
     split_file: options.SplitFile = None,
     device: options.Device = "auto",
-    batch_size: Annotated[int, typer.Option(help="Frames in one forward pass; bounds memory.", min=1)] = 32,
+    batch_size: Annotated[
+        int | None,
+        typer.Option(
+            help="Frames in one forward pass; bounds memory. [default: 8 on a CPU, 128 on a card]",
+            min=1,
+            show_default=False,
+        ),
+    ] = None,
     workers: Annotated[int, typer.Option(help="Decoding processes; 0 takes one per core.", min=0)] = 0,
     deadline: Annotated[float, typer.Option(help="Seconds after which a clip's decoding is given up.")] = 30.0,
     shard_size: Annotated[int, typer.Option(help="Clips per file: what a killed run can lose.", min=1)] = 64,

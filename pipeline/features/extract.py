@@ -24,7 +24,7 @@ from ta2n.cache_schema.table import VideoTable
 from ta2n.pipeline.cache.writer import CacheWriter, Shard
 from ta2n.pipeline.clips import RULES
 from ta2n.pipeline.features.backbones import IMAGE_SIZE, Backbone
-from ta2n.pipeline.features.forward import Forward
+from ta2n.pipeline.features.forward import BATCH_SIZES, Forward
 from ta2n.pipeline.features.preprocess import Preprocessing, crop_frames, view_window
 from ta2n.pipeline.videos.decode import DecodedClip, DecodeJob, FailedClip, decoder_version
 from ta2n.pipeline.videos.pool import DecodePool
@@ -139,7 +139,7 @@ def extract(
     store: Path,
     *,
     device: torch.device,
-    batch_size: int = 32,
+    batch_size: int | None = None,
     workers: int = 2,
     deadline_seconds: float = 30.0,
     shard_size: int = 64,
@@ -154,7 +154,8 @@ def extract(
         plan: what to extract.
         store: path of the store.
         device: where the backbone runs.
-        batch_size: frames in one forward pass; bounds memory.
+        batch_size: frames in one forward pass; bounds memory. None is what was measured fastest: see
+            :data:`~ta2n.pipeline.features.forward.BATCH_SIZES`.
         workers: decoding processes.
         deadline_seconds: a clip that takes longer to decode fails.
         shard_size: videos per shard file: what a killed run can lose. Fixed by the store once it exists.
@@ -172,6 +173,7 @@ def extract(
         ManifestMismatchError: the store holds features of another kind.
         MissingError: the backbone cannot be compiled here.
     """
+    batch_size = BATCH_SIZES[device.type] if batch_size is None else batch_size
     if batch_size < 1:
         raise InputError(f"batch size is {batch_size}, expected at least 1 frame")
     _check_disk(plan, store, compression)

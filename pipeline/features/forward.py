@@ -10,6 +10,9 @@ from torch import Tensor
 from ta2n.cache_schema.errors import MissingError
 from ta2n.pipeline.features.preprocess import Preprocessing, normalise
 
+BATCH_SIZES = {"cpu": 8, "cuda": 128}
+"""Frames in one pass: the activations of more than one clip do not fit a CPU's caches; a card wants many."""
+
 
 class Forward:
     """The backbone on frames of any number, at most ``batch_size`` at a time.
