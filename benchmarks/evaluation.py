@@ -20,6 +20,7 @@ from side_by_side import print_table, write_json
 from synthetic_store import Maps, Shape, sparse_map, table_of, write_store
 from torch import Tensor
 
+from ta2n.cli.process import prepare_process
 from ta2n.pipeline.cache import FeatureCache
 from ta2n.pipeline.embeddings import embed_all
 from ta2n.pipeline.episodes import Episode, Episodes
@@ -122,6 +123,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
 def main() -> None:
     """Measure, and print a line."""
     given = parse_arguments()
+    prepare_process()
     with tempfile.TemporaryDirectory() as folder:
         row = measure(Path(folder), given)
     print_table([row])

@@ -1,7 +1,6 @@
 """Accuracy of a head over many episodes, with the work of one video done once."""
 
-import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -14,11 +13,10 @@ from ta2n.pipeline.episodes import Episode, EpisodeSequence
 from ta2n.pipeline.heads import Head
 from ta2n.pipeline.loader import MapLoader
 
-_RUN = 64
-_BLOCK = {"cpu": 16, "cuda": 64}
-"""Clips on a side of a block of pairs: what a processor's cache holds, what fills a card."""
+_BLOCK = {"cpu": 24, "cuda": 64}
+"""Clips on a side of a block of pairs: measured fastest on a processor; what fills a card."""
 _DENSE = 0.6
-"""Share of a block's pairs that episodes must ask for before all of them together cost less than those alone."""
+"""How often episodes must ask for a pair before all pairs in blocks cost less than those asked for, by episode."""
 
 OnEpisodes = Callable[[int], None]
 
@@ -35,9 +33,9 @@ def evaluate(
 ) -> NDArray[np.float64]:
     """Evaluates a head on episodes 0 to ``count - 1``.
 
-    What a head computes from one video alone is computed once and kept when it fits in memory; with one shot a distance
-    belongs to a pair of videos, so every pair is also compared only once, however many episodes it occurs in. Neither
-    changes a distance by more than rounding.
+    What a head computes from one video alone is computed once and kept when it fits in memory. With one shot a distance
+    belongs to a pair of videos: where episodes ask for most pairs, all of them are compared, once, however many
+    episodes a pair occurs in. Neither changes a distance by more than rounding.
 
     Args:
         head: any head; put into evaluation mode for the call and back afterwards.
@@ -66,8 +64,8 @@ def evaluate(
         if embeddings is None:
             return _one_by_one(head, loader, drawn, episodes.shot, on_episodes)
         drawn = [_renumber(one, rows) for one in drawn]
-        if episodes.shot == 1:
-            return _by_pairs(head, embeddings, drawn, on_episodes)
+        if episodes.shot == 1 and _asked_for(drawn) >= _DENSE:
+            return _in_blocks(head, embeddings, drawn, on_episodes)
         return _from_embeddings(head, embeddings, drawn, episodes.shot, on_episodes)
     finally:
         head.train(was_training)
@@ -97,68 +95,32 @@ def _from_embeddings(
     return accuracies
 
 
-def _by_pairs(
+def _in_blocks(
     head: Head, embeddings: Embeddings, drawn: Sequence[Episode], on_episodes: OnEpisodes | None
 ) -> NDArray[np.float64]:
-    """One shot: each (support, query) pair once."""
-    codes = np.stack([one.support[None, :] * len(embeddings) + one.query[:, None] for one in drawn])
-    pairs, place = np.unique(codes, return_inverse=True)
-    supports, queries = np.divmod(pairs, len(embeddings))
-    distances = np.empty(len(pairs), np.float32)
-    done = 0
-    for chosen, found in _compared(head, embeddings, supports, queries):
-        distances[chosen] = found
-        done += len(found)
-        if on_episodes:
-            on_episodes(len(drawn) * done // len(pairs))
-    table = torch.from_numpy(distances[place].reshape(codes.shape))
-    return np.array([accuracy(one, episode.query_labels) for one, episode in zip(table, drawn, strict=True)])
-
-
-def _compared(
-    head: Head, embeddings: Embeddings, supports: NDArray[np.int64], queries: NDArray[np.int64]
-) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
-    """Which of the pairs, sorted by support, and their distances, until all are done."""
-    all_supports, all_queries = np.unique(supports), np.unique(queries)
-    if len(supports) >= _DENSE * len(all_supports) * len(all_queries):
-        yield from _in_blocks(head, embeddings, supports, queries, all_supports, all_queries)
-        return
-    for start, stop in _runs(supports, _RUN):
-        support = embeddings.take(supports[start : start + 1])
-        column = head.compare(support, embeddings.take(queries[start:stop]), shot=1)
-        yield np.arange(start, stop), column[:, 0].float().cpu().numpy()
-
-
-def _in_blocks(
-    head: Head,
-    embeddings: Embeddings,
-    supports: NDArray[np.int64],
-    queries: NDArray[np.int64],
-    all_supports: NDArray[np.int64],
-    all_queries: NDArray[np.int64],
-) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
-    """All pairs of some supports with some queries together, asked for or not: every map is read for many of them."""
+    """One shot: every pair of a support and a query once, asked for or not; a block reads each map for many pairs."""
+    supports, queries = (np.unique([getattr(one, role) for one in drawn]) for role in ("support", "query"))
     side = _BLOCK[embeddings.device.type]
-    for first in range(0, len(all_supports), side):
-        rows = all_supports[first : first + side]
-        support = embeddings.take(rows)
-        chosen = np.arange(*np.searchsorted(supports, [rows[0], rows[-1] + 1]))
-        block = np.empty((len(all_queries), len(rows)), np.float32)
-        for start in range(0, len(all_queries), side):
-            some = all_queries[start : start + side]
-            block[start : start + side] = head.compare(support, embeddings.take(some), shot=1).float().cpu().numpy()
-        places = np.searchsorted(all_queries, queries[chosen]), np.searchsorted(rows, supports[chosen])
-        yield chosen, block[places]
+    table = np.empty((len(queries), len(supports)), np.float32)
+    for left in range(0, len(supports), side):
+        support = embeddings.take(supports[left : left + side])
+        for top in range(0, len(queries), side):
+            query = embeddings.take(queries[top : top + side])
+            block = head.compare(support, query, shot=1)
+            table[top : top + side, left : left + side] = block.float().cpu().numpy()
+        if on_episodes:
+            on_episodes(len(drawn) * min(left + side, len(supports)) // len(supports))
+    accuracies = np.empty(len(drawn))
+    for place, one in enumerate(drawn):
+        chosen = np.ix_(np.searchsorted(queries, one.query), np.searchsorted(supports, one.support))
+        accuracies[place] = accuracy(torch.from_numpy(table[chosen]), one.query_labels)
+    return accuracies
 
 
-def _runs(values: NDArray[np.int64], longest: int) -> list[tuple[int, int]]:
-    """(start, stop) of every stretch of equal values, cut to at most ``longest``."""
-    edges = [0, *(np.flatnonzero(np.diff(values)) + 1).tolist(), len(values)]
-    return [
-        (cut, min(cut + longest, stop))
-        for start, stop in itertools.pairwise(edges)
-        for cut in range(start, stop, longest)
-    ]
+def _asked_for(drawn: Sequence[Episode]) -> float:
+    """How often episodes compare a pair of one of their supports and one of their queries, on average."""
+    supports, queries = (len(np.unique([getattr(one, role) for one in drawn])) for role in ("support", "query"))
+    return sum(len(one.support) * len(one.query) for one in drawn) / (supports * queries)
 
 
 def accuracy(distances: Tensor, query_labels: NDArray[np.int64]) -> float:

@@ -8,9 +8,8 @@ from torch import Tensor
 
 from ta2n.cache_schema.errors import InputError
 from ta2n.pipeline.cache import FeatureCache
-from ta2n.pipeline.embeddings import embed_all
 from ta2n.pipeline.episodes import Episodes
-from ta2n.pipeline.evaluate import _compared, accuracy, evaluate
+from ta2n.pipeline.evaluate import accuracy, evaluate
 from ta2n.pipeline.heads import Embedding, Head, build_head
 from ta2n.pipeline.loader import MapLoader
 
@@ -56,26 +55,16 @@ def test_sharing_work_changes_no_episode(
 
 @pytest.mark.parametrize("method", ["protonet", "ta2n"])
 @pytest.mark.parametrize("side", [4, 16, 64])
-def test_pairs_in_blocks_have_the_distances_of_pairs_alone(
+def test_pairs_in_blocks_give_the_accuracies_of_episodes_alone(
     loader: MapLoader, method: str, side: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    head = head_of(method).eval()
-    generator = np.random.default_rng(0)
-    codes = np.sort(generator.choice(40 * 40, 700, replace=False))
-    supports, queries = np.divmod(codes, 40)
+    head, episodes = head_of(method), episodes_of(loader, 1)
+    monkeypatch.setattr("ta2n.pipeline.evaluate._BLOCK", {"cpu": side})
     found = []
-    with torch.inference_mode():
-        kept = embed_all(head, loader, np.flatnonzero(loader.cache.labels("test") >= 0), 1)
-        assert kept is not None
-        monkeypatch.setattr("ta2n.pipeline.evaluate._BLOCK", {"cpu": side})
-        for dense in (0.0, 2.0):
-            monkeypatch.setattr("ta2n.pipeline.evaluate._DENSE", dense)
-            distances = np.full(len(codes), np.nan)
-            for chosen, some in _compared(head, kept, supports, queries):
-                assert np.isnan(distances[chosen]).all()
-                distances[chosen] = some
-            found.append(distances)
-    np.testing.assert_allclose(found[0], found[1], rtol=1e-5, atol=1e-6)
+    for dense in (0.0, np.inf):
+        monkeypatch.setattr("ta2n.pipeline.evaluate._DENSE", dense)
+        found.append(evaluate(head, loader, episodes, 100).tolist())
+    assert found[0] == found[1]
 
 
 class Counting(Head):
@@ -101,6 +90,12 @@ def test_every_video_is_embedded_once_and_every_pair_compared_once(loader: MapLo
     videos = int((loader.cache.labels("test") >= 0).sum())
     assert head.embedded == videos == 47
     assert head.compared <= videos**2 < 400 * 4 * 8
+
+
+def test_few_episodes_of_many_videos_compare_their_own_pairs_alone(loader: MapLoader) -> None:
+    head, episodes = Counting(), episodes_of(loader, 1)
+    evaluate(head, loader, episodes, 3)
+    assert head.compared == 3 * 4 * 8
 
 
 def test_training_mode_is_given_back(loader: MapLoader) -> None:
