@@ -94,12 +94,14 @@ def extract(
     compression: Annotated[str, typer.Option(help="none (fastest to read), zstd or lz4.", metavar="NAME")] = "none",
     retry_failed: Annotated[bool, typer.Option(help="Try again the clips that failed before.")] = False,
     compiled: Annotated[
-        bool,
+        bool | None,
         typer.Option(
             "--compile/--no-compile",
-            help="Let torch compile the backbone first: pays from some hundreds of clips on; needs a C++ compiler.",
+            help="Let torch compile the backbone first: some seconds, and a fifth faster on a CPU. "
+            "[default: on a CPU with a C++ compiler, for 500 clips and more]",
+            show_default=False,
         ),
-    ] = False,
+    ] = None,
     seed: options.SomeSeed = None,
     dry_run: Annotated[bool, typer.Option(help="Show what would be done, and stop.")] = False,
     as_json: options.AsJson = False,
@@ -213,6 +215,7 @@ def _print(summary: "Summary") -> None:
                 f"and {len(summary.failed) - _SHOWN_FAILURES} more: `ta2n cache info {summary.store}` lists all"
             )
     rate = f", {summary.done / summary.seconds:.2f} clips/s" if summary.done else ""
+    rate += " (backbone compiled)" if summary.compiled else ""
     console.print(
         f"{summary.done} clips done, {summary.before} done before, {len(summary.failed)} failed"
         f"{rate}; {size(summary.bytes)} in {summary.store}; {duration(summary.seconds)}",
@@ -230,6 +233,7 @@ def _as_dict(summary: "Summary") -> dict[str, Any]:
         "before": summary.before,
         "failed": [{"id": name, "reason": reason} for name, reason in summary.failed],
         "short": summary.short,
+        "compiled": summary.compiled,
         "seconds": round(summary.seconds, 3),
         "bytes": summary.bytes,
     }

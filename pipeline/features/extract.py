@@ -24,7 +24,7 @@ from ta2n.cache_schema.table import VideoTable
 from ta2n.pipeline.cache.writer import CacheWriter, Shard
 from ta2n.pipeline.clips import RULES
 from ta2n.pipeline.features.backbones import IMAGE_SIZE, Backbone
-from ta2n.pipeline.features.forward import BATCH_SIZES, Forward
+from ta2n.pipeline.features.forward import BATCH_SIZES, Forward, even_batch, fastest_forward
 from ta2n.pipeline.features.preprocess import Preprocessing, crop_frames, view_window
 from ta2n.pipeline.videos.decode import DecodedClip, DecodeJob, FailedClip, decoder_version
 from ta2n.pipeline.videos.pool import DecodePool
@@ -121,6 +121,7 @@ class Summary:
         failed: (id, reason) of every failed clip of the store.
         before: clips that an earlier run had finished.
         short: clips of this run with fewer frames than T, whose frames were repeated.
+        compiled: whether the backbone was compiled.
         seconds: wall time of this run.
         bytes: size of the store on disk.
     """
@@ -130,6 +131,7 @@ class Summary:
     failed: list[tuple[str, str]] = field(default_factory=list)
     before: int = 0
     short: int = 0
+    compiled: bool = False
     seconds: float = 0.0
     bytes: int = 0
 
@@ -145,7 +147,7 @@ def extract(
     shard_size: int = 64,
     compression: str = "none",
     retry_failed: bool = False,
-    compiled: bool = False,
+    compiled: bool | None = None,
     on_clip: Callable[[Summary], None] | None = None,
 ) -> Summary:
     """Extracts every pending clip of a plan into a store, which is made or continued.
@@ -161,8 +163,9 @@ def extract(
         shard_size: videos per shard file: what a killed run can lose. Fixed by the store once it exists.
         compression: of a new store: ``none``, ``zstd`` or ``lz4``.
         retry_failed: whether clips that failed earlier are tried again.
-        compiled: whether torch compiles the backbone first: faster from some hundreds of clips on, and the same
-            features but for rounding.
+        compiled: whether torch compiles the backbone first, which gives the same features but for rounding. None
+            compiles on a CPU, for a data set of at least :data:`~ta2n.pipeline.features.forward.COMPILED_FROM` clips,
+            where a compiler is found; the summary says whether it was done.
         on_clip: called after every clip with the summary so far.
 
     Returns:
@@ -171,7 +174,7 @@ def extract(
     Raises:
         InputError: ``batch_size`` is below 1, or the disk cannot hold the store.
         ManifestMismatchError: the store holds features of another kind.
-        MissingError: the backbone cannot be compiled here.
+        MissingError: the backbone was to be compiled, and cannot be here.
     """
     batch_size = BATCH_SIZES[device.type] if batch_size is None else batch_size
     if batch_size < 1:
@@ -187,8 +190,8 @@ def extract(
     counts = writer.counts()
     summary = Summary(store, before=counts[State.DONE])
     if counts[State.PENDING]:
-        module = plan.backbone.module.to(device)
-        forward = Forward(module, plan.preprocessing, device, batch_size, compiled=compiled)
+        forward = _forward(plan, device, batch_size, compiled)
+        summary.compiled = forward.compiled
         shards = list(writer.unfinished())
         jobs = (_job(plan, row) for rows in shards for row in writer.pending(rows))
         with DecodePool(workers=workers, deadline_seconds=deadline_seconds) as pool:
@@ -204,6 +207,14 @@ def extract(
     summary.seconds = time.monotonic() - start
     summary.bytes = sum(file.stat().st_size for file in store.rglob("*") if file.is_file())
     return summary
+
+
+def _forward(plan: Plan, device: torch.device, batch_size: int, compiled: bool | None) -> Forward:
+    module = plan.backbone.module.to(device)
+    batch_size = even_batch(batch_size, plan.views * plan.frames)
+    if compiled is None:
+        return fastest_forward(module, plan.preprocessing, device, batch_size, clips=len(plan.videos))
+    return Forward(module, plan.preprocessing, device, batch_size, compiled=compiled)
 
 
 def _fill(

@@ -5,11 +5,13 @@ import shutil
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import nn
 
 from ta2n.cache_schema.errors import MissingError
-from ta2n.pipeline.features.forward import Forward
+from ta2n.pipeline.features.forward import COMPILED_FROM, Forward, even_batch, fastest_forward
 from ta2n.pipeline.features.preprocess import Preprocessing
 
 CPU = torch.device("cpu")
@@ -47,7 +49,19 @@ def test_compiled_features_are_the_same_and_no_size_is_compiled_twice() -> None:
     np.testing.assert_allclose(found, expected, rtol=2e-3, atol=1e-3)
 
 
-def test_what_cannot_be_compiled_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.skipif(shutil.which("g++") is None, reason="needs a C++ compiler")
+def test_what_follows_a_convolution_is_compiled_into_it() -> None:
+    torch.compiler.reset()
+    forward = Forward(network(), PREPROCESSING, CPU, 4, compiled=True)
+    with torch.profiler.profile() as profile:
+        forward(frames(4))
+    called = {event.key for event in profile.key_averages()}
+    assert "mkldnn::_convolution_pointwise" in called
+    assert not {"aten::relu", "aten::mkldnn_convolution"} & called
+
+
+@pytest.fixture
+def no_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
     def compiled(module: nn.Module, *, dynamic: bool) -> object:
         def fail(_: torch.Tensor) -> torch.Tensor:
             raise RuntimeError("no compiler\nand a long story")
@@ -55,5 +69,37 @@ def test_what_cannot_be_compiled_is_an_error(monkeypatch: pytest.MonkeyPatch) ->
         return fail
 
     monkeypatch.setattr(torch, "compile", compiled)
-    with pytest.raises(MissingError, match=r"\(RuntimeError: no compiler\).*g\+\+.*--compile"):
+
+
+@pytest.mark.usefixtures("no_compiler")
+def test_what_cannot_be_compiled_is_an_error() -> None:
+    with pytest.raises(MissingError, match=r"\(RuntimeError: no compiler\).*g\+\+.*--no-compile"):
         Forward(network(), PREPROCESSING, CPU, 4, compiled=True)
+
+
+@pytest.mark.parametrize(("clips", "compiled"), [(COMPILED_FROM - 1, False), (COMPILED_FROM, True)])
+def test_compiling_pays_for_many_clips(monkeypatch: pytest.MonkeyPatch, clips: int, compiled: bool) -> None:
+    monkeypatch.setattr(torch, "compile", lambda module, **_: module)
+    assert fastest_forward(network(), PREPROCESSING, CPU, 4, clips=clips).compiled == compiled
+
+
+@pytest.mark.usefixtures("no_compiler")
+def test_what_cannot_be_compiled_is_run_as_it_is_where_nobody_asked() -> None:
+    forward = fastest_forward(network(), PREPROCESSING, CPU, 4, clips=COMPILED_FROM)
+    assert not forward.compiled
+    np.testing.assert_array_equal(forward(frames(4)), Forward(network(), PREPROCESSING, CPU, 4)(frames(4)))
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "frames", "batch"),
+    [(8, 8, 8), (8, 5, 5), (8, 4, 8), (8, 10, 5), (8, 17, 6), (128, 8, 128), (1, 3, 1)],
+)
+def test_passes_of_whole_clips_or_equal_parts(most: int, in_clip: int, batch: int) -> None:
+    assert even_batch(most, in_clip) == batch
+
+
+@given(st.integers(1, 200), st.integers(1, 200))
+def test_no_pass_more_than_needed(batch_size: int, frames: int) -> None:
+    batch = even_batch(batch_size, frames)
+    assert 1 <= batch <= batch_size
+    assert -(-frames // batch) == -(-frames // batch_size)
