@@ -91,7 +91,7 @@ def test_what_cannot_be_compiled_is_run_as_it_is_where_nobody_asked() -> None:
 
 
 @pytest.mark.parametrize(
-    ("batch_size", "frames", "batch"),
+    ("most", "in_clip", "batch"),
     [(8, 8, 8), (8, 5, 5), (8, 4, 8), (8, 10, 5), (8, 17, 6), (128, 8, 128), (1, 3, 1)],
 )
 def test_passes_of_whole_clips_or_equal_parts(most: int, in_clip: int, batch: int) -> None:
@@ -99,7 +99,7 @@ def test_passes_of_whole_clips_or_equal_parts(most: int, in_clip: int, batch: in
 
 
 @given(st.integers(1, 200), st.integers(1, 200))
-def test_no_pass_more_than_needed(batch_size: int, frames: int) -> None:
-    batch = even_batch(batch_size, frames)
-    assert 1 <= batch <= batch_size
-    assert -(-frames // batch) == -(-frames // batch_size)
+def test_no_pass_more_than_needed(most: int, in_clip: int) -> None:
+    batch = even_batch(most, in_clip)
+    assert 1 <= batch <= most
+    assert -(-in_clip // batch) == -(-in_clip // most)
