@@ -81,6 +81,7 @@ def test_extract_then_look_then_verify(clips: Path, tmp_path: Path) -> None:
         "before": 5,
         "failed": [{"id": "sit/clip 1", "reason": json.loads(again.stdout)["failed"][0]["reason"]}],
         "short": 0,
+        "compiled": False,
         "seconds": 0,
         "bytes": 0,
     }
