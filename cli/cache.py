@@ -182,7 +182,7 @@ def _import_foreign(
     seed: int,
 ) -> Path:
     from ta2n.pipeline.cache.foreign import Names, count_clips, import_foreign
-    from ta2n.pipeline.videos.splits import read_split_file, seeded_class_split
+    from ta2n.pipeline.datasets.splits import read_split_file, seeded_class_split
 
     if splits is not None and split_file is not None:
         raise InputError("--splits and --split-file both say the splits; give one of them")

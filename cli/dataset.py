@@ -13,8 +13,8 @@ from ta2n.cli.console import note, print_json, progress, stdout, table
 from ta2n.cli.errors import guarded
 
 if TYPE_CHECKING:
-    from ta2n.pipeline.videos.check import Check
-    from ta2n.pipeline.videos.decode_check import Comparison
+    from ta2n.pipeline.datasets.check import Check
+    from ta2n.pipeline.datasets.decode_check import Comparison
 
 app = typer.Typer(no_args_is_help=True, help="Look into data sets.")
 
@@ -79,10 +79,10 @@ def _check(
     queries: int,
 ) -> tuple[Path, "Check"]:
     """The folder that was looked at, and what is there."""
-    from ta2n.pipeline.videos.check import check_clips, check_copy
-    from ta2n.pipeline.videos.lists import Listed
-    from ta2n.pipeline.videos.published import PUBLISHED
-    from ta2n.pipeline.videos.scan import scan_copy
+    from ta2n.pipeline.datasets.check import check_clips, check_copy
+    from ta2n.pipeline.datasets.lists import Listed
+    from ta2n.pipeline.datasets.published import PUBLISHED
+    from ta2n.pipeline.datasets.scan import scan_copy
 
     if name in PUBLISHED:
         place, videos = rows.named_videos(name, root, splits, split_file)
@@ -98,7 +98,7 @@ def _decode(root: Path, found: "Check", count: int, workers: int, seed: int) -> 
     """Decodes a sample of the clips that are there."""
     import numpy as np
 
-    from ta2n.pipeline.videos.decode_check import can_compare, compare_decoding
+    from ta2n.pipeline.datasets.decode_check import can_compare, compare_decoding
 
     names = sorted(found.found)
     drawn = np.random.default_rng(seed).permutation(len(names))[:count]

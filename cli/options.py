@@ -160,7 +160,7 @@ def open_cache(path: Path, dataset: str | None, split_file: Path | None) -> "Fea
     if split_file is not None:
         import numpy as np
 
-        from ta2n.pipeline.videos.splits import read_split_file
+        from ta2n.pipeline.datasets.splits import read_split_file
 
         split = read_split_file(split_file)
         cache.use_splits(np.array([split.get(label, "") for label in cache.videos.label.tolist()], dtype=np.str_))

@@ -11,7 +11,7 @@ from ta2n.cli.console import note
 
 if TYPE_CHECKING:
     from ta2n.cache_schema.table import VideoTable
-    from ta2n.pipeline.videos.lists import Listed
+    from ta2n.pipeline.datasets.lists import Listed
 
 DATA = "TA2N_DATA"
 
@@ -39,7 +39,7 @@ def may_flip(dataset: str, flip: bool | None) -> bool:
     Raises:
         InputError: flips are asked for where left and right are labels.
     """
-    from ta2n.pipeline.videos.published import PUBLISHED
+    from ta2n.pipeline.datasets.published import PUBLISHED
 
     if dataset not in PUBLISHED or PUBLISHED[dataset].flip:
         return flip is not False
@@ -61,7 +61,7 @@ def dataset_rows(
         InputError: an option does not go with this data set, or none of its videos is there.
         MissingError: its folder or its lists are not there.
     """
-    from ta2n.pipeline.videos.published import PUBLISHED
+    from ta2n.pipeline.datasets.published import PUBLISHED
 
     if dataset in PUBLISHED:
         return dataset, published_rows(dataset, *named_videos(dataset, root, splits, split_file))
@@ -93,9 +93,9 @@ def named_videos(
 def published_rows(name: str, root: Path, videos: tuple["Listed", ...]) -> "VideoTable":
     """The rows of a named data set, one for every video of its lists."""
     from ta2n.cache_schema.table import VideoTable
-    from ta2n.pipeline.videos.match import match
-    from ta2n.pipeline.videos.published import PUBLISHED
-    from ta2n.pipeline.videos.scan import scan_copy
+    from ta2n.pipeline.datasets.match import match
+    from ta2n.pipeline.datasets.published import PUBLISHED
+    from ta2n.pipeline.datasets.scan import scan_copy
 
     matches = match(videos, scan_copy(root).clips, PUBLISHED[name])
     if not matches.found:
@@ -121,9 +121,9 @@ def published_rows(name: str, root: Path, videos: tuple["Listed", ...]) -> "Vide
 
 def listed_videos(name: str, splits: Path | None) -> tuple["Listed", ...]:
     """The videos of a named data set's lists: of a folder, or of the published ones, fetched where they are not yet."""
-    from ta2n.pipeline.videos.fetch import fetch_lists, lists_home
-    from ta2n.pipeline.videos.lists import read_lists
-    from ta2n.pipeline.videos.published import PUBLISHED
+    from ta2n.pipeline.datasets.fetch import fetch_lists, lists_home
+    from ta2n.pipeline.datasets.lists import read_lists
+    from ta2n.pipeline.datasets.published import PUBLISHED
 
     dataset = PUBLISHED[name]
     folder = splits or fetch_lists(dataset, lists_home(), on_file=lambda url: note(f"fetching {url}"))
@@ -140,7 +140,7 @@ def find_root(name: str, root: Path | None) -> Path:
         InputError: nothing says where the clips are, or several folders could be meant.
         MissingError: there is no such folder.
     """
-    from ta2n.pipeline.videos.published import PUBLISHED
+    from ta2n.pipeline.datasets.published import PUBLISHED
 
     if root is None and not os.environ.get(DATA):
         raise InputError(f"where are the clips of {name}? Give --root FOLDER, or set {DATA} to their folder")
@@ -163,8 +163,8 @@ def find_root(name: str, root: Path | None) -> Path:
 def folder_rows(dataset: Path, split_file: Path | None, seed: int) -> tuple[str, "VideoTable"]:
     """The name of a folder's data set and its rows; tells on stderr what is odd and which class goes where."""
     from ta2n.cache_schema.table import SPLITS, VideoTable
-    from ta2n.pipeline.videos.folder import scan_folder
-    from ta2n.pipeline.videos.splits import apply_class_split, read_split_file, seeded_class_split
+    from ta2n.pipeline.datasets.folder import scan_folder
+    from ta2n.pipeline.datasets.splits import apply_class_split, read_split_file, seeded_class_split
 
     found = scan_folder(dataset)
     clips = found.clips

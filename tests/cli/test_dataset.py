@@ -12,9 +12,9 @@ from typer.testing import CliRunner, Result
 
 from ta2n.cli.app import app
 from ta2n.pipeline.cache import FeatureCache
-from ta2n.pipeline.videos import fetch
-from ta2n.pipeline.videos.lists import Listed
-from ta2n.pipeline.videos.published import PUBLISHED
+from ta2n.pipeline.datasets import fetch
+from ta2n.pipeline.datasets.lists import Listed
+from ta2n.pipeline.datasets.published import PUBLISHED
 
 UCF101_MINI, SSV2_MINI = shared_data.DATA / "ucf101_mini", shared_data.DATA / "ssv2_mini"
 EXTRACT = ("--backbone", "resnet18", "--weights", "random", "--frames", "2", "--workers", "1", "--views", "2")

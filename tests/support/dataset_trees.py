@@ -7,8 +7,8 @@ from pathlib import Path
 
 import shared_data
 
-from ta2n.pipeline.videos.lists import Listed, read_lists
-from ta2n.pipeline.videos.published import PUBLISHED
+from ta2n.pipeline.datasets.lists import Listed, read_lists
+from ta2n.pipeline.datasets.published import PUBLISHED
 
 SPLIT_LISTS = shared_data.SHARED / "splits"
 SUFFIXES = {"ucf101": "avi", "hmdb51": "avi", "ssv2-otam": "webm", "ssv2-cmn": "webm", "kinetics-cmn": "mp4"}

@@ -9,8 +9,8 @@ import pytest
 import shared_data
 
 from ta2n.cache_schema.errors import InputError, MissingError
-from ta2n.pipeline.videos.fetch import SOURCE, digest, fetch_lists, lists_home
-from ta2n.pipeline.videos.published import LISTS, PUBLISHED, Published
+from ta2n.pipeline.datasets.fetch import SOURCE, digest, fetch_lists, lists_home
+from ta2n.pipeline.datasets.published import LISTS, PUBLISHED, Published
 
 CONTENTS = dict(zip(LISTS, (b"a/1\n", b"b/1\n", b"c/1\n"), strict=True))
 TOY = Published(

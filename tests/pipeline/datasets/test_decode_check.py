@@ -9,9 +9,9 @@ import shared_data
 from PIL import Image
 from synthetic_video import moving_square, write_video
 
-from ta2n.pipeline.videos import decode_check
+from ta2n.pipeline.datasets import decode_check
+from ta2n.pipeline.datasets.decode_check import compare_decoding, decode_in_order
 from ta2n.pipeline.videos.decode import DecodedClip, DecodeJob, FailedClip, decode_clip
-from ta2n.pipeline.videos.decode_check import compare_decoding, decode_in_order
 
 ODD_VIDEOS = shared_data.DATA / "odd_videos"
 

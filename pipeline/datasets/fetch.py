@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from ta2n.cache_schema.errors import InputError, MissingError
-from ta2n.pipeline.videos.published import Published
+from ta2n.pipeline.datasets.published import Published
 
 # The repository of TA2N's authors (R00Kie-Liu/TA2N), at the commit whose lists the digests pin.
 SOURCE = "https://raw.githubusercontent.com/R00Kie-Liu/TA2N/2becdd8174fe40812ef4c41828b5d9fc20fa95ec/splits"

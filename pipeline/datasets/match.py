@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import NamedTuple
 
-from ta2n.pipeline.videos.lists import Listed, without_suffix
-from ta2n.pipeline.videos.published import Published
+from ta2n.pipeline.datasets.lists import Listed, without_suffix
+from ta2n.pipeline.datasets.published import Published
 
 # A clip of Kinetics as most tools store it: the video's id, and the seconds at which the clip starts and ends.
 _TIME = re.compile(r"_\d{6}_\d{6}$")

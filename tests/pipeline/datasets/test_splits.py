@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ta2n.cache_schema.errors import InputError, MissingError
-from ta2n.pipeline.videos.folder import Clip
-from ta2n.pipeline.videos.splits import (
+from ta2n.pipeline.datasets.folder import Clip
+from ta2n.pipeline.datasets.splits import (
     apply_class_split,
     read_split_file,
     require_disjoint_classes,

@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ta2n.cache_schema.errors import InputError, MissingError
-from ta2n.pipeline.videos.fetch import digest
-from ta2n.pipeline.videos.folder import SPLITS, VIDEO_SUFFIXES
-from ta2n.pipeline.videos.published import Published
+from ta2n.pipeline.datasets.fetch import digest
+from ta2n.pipeline.datasets.folder import SPLITS, VIDEO_SUFFIXES
+from ta2n.pipeline.datasets.published import Published
 
 NAMES = {split: re.compile(rf"{split}([_-]?list)?([_-]?few[_-]?shot)?\d*\.(txt|list)", re.I) for split in SPLITS}
 USUAL = "trainlist03.txt, train_few_shot.txt or train.txt, and likewise for val and test"

@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ta2n.cache_schema.errors import InputError, MissingError
-from ta2n.pipeline.videos.lists import Listed
-from ta2n.pipeline.videos.match import Matches, alike, match
-from ta2n.pipeline.videos.published import PUBLISHED
-from ta2n.pipeline.videos.scan import DEEPEST, ENOUGH_IMAGES, scan_copy
+from ta2n.pipeline.datasets.lists import Listed
+from ta2n.pipeline.datasets.match import Matches, alike, match
+from ta2n.pipeline.datasets.published import PUBLISHED
+from ta2n.pipeline.datasets.scan import DEEPEST, ENOUGH_IMAGES, scan_copy
 
 UCF101, SSV2, KINETICS = (PUBLISHED[name] for name in ("ucf101", "ssv2-otam", "kinetics-cmn"))
 

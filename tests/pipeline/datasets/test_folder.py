@@ -7,7 +7,7 @@ import pytest
 import shared_data
 
 from ta2n.cache_schema.errors import InputError, MissingError
-from ta2n.pipeline.videos.folder import scan_folder
+from ta2n.pipeline.datasets.folder import scan_folder
 
 
 def touch(root: Path, *names: str) -> None:

@@ -8,11 +8,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ta2n.pipeline.videos.folder import SPLITS
-from ta2n.pipeline.videos.lists import Listed, without_suffix
-from ta2n.pipeline.videos.match import Matches, alike, match
-from ta2n.pipeline.videos.published import Published
-from ta2n.pipeline.videos.scan import Copy
+from ta2n.pipeline.datasets.folder import SPLITS
+from ta2n.pipeline.datasets.lists import Listed, without_suffix
+from ta2n.pipeline.datasets.match import Matches, alike, match
+from ta2n.pipeline.datasets.published import Published
+from ta2n.pipeline.datasets.scan import Copy
 
 # Bounds on the search for names that almost match: at most this many missing videos, each with so many candidates.
 SEARCHED_VIDEOS = 100

@@ -9,10 +9,10 @@ import pytest
 import shared_data
 from dataset_trees import listed, plant, usual_path, without_time
 
-from ta2n.pipeline.videos.check import Check, check_clips, check_copy
-from ta2n.pipeline.videos.lists import Listed
-from ta2n.pipeline.videos.published import PUBLISHED, Published
-from ta2n.pipeline.videos.scan import scan_copy
+from ta2n.pipeline.datasets.check import Check, check_clips, check_copy
+from ta2n.pipeline.datasets.lists import Listed
+from ta2n.pipeline.datasets.published import PUBLISHED, Published
+from ta2n.pipeline.datasets.scan import scan_copy
 
 
 @pytest.fixture

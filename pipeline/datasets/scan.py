@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ta2n.cache_schema.errors import InputError, MissingError
-from ta2n.pipeline.videos.folder import VIDEO_SUFFIXES
+from ta2n.pipeline.datasets.folder import VIDEO_SUFFIXES
 from ta2n.pipeline.videos.frames import is_image
 
 # root/data set/split/class/clip, where a clip may be a folder of frames.

@@ -1,0 +1,1 @@
+"""Which clips there are: of a folder, or of a published split."""
