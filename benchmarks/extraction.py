@@ -27,12 +27,12 @@ from torch import nn
 
 from ta2n.cache_schema.table import VideoTable
 from ta2n.pipeline.costs import status_bytes
+from ta2n.pipeline.demo.render import render_demo_clips
 from ta2n.pipeline.features.backbones import Backbone, load_backbone
 from ta2n.pipeline.features.extract import Plan, Summary, extract
 from ta2n.pipeline.features.forward import Forward
 from ta2n.pipeline.videos.decode import DecodeJob
 from ta2n.pipeline.videos.pool import DecodePool
-from ta2n.pipeline.videos.render import render_demo_clips
 
 CPU = torch.device("cpu")
 SUFFIXES = {".avi", ".mp4", ".webm", ".mkv"}

@@ -63,7 +63,7 @@ def prepare(out: Path, *, clips: int = 20, device: str = "auto", seed: int = 0) 
 
 
 def _render(folder: Path, clips: int, seed: int) -> None:
-    from ta2n.pipeline.videos.render import render_demo_clips
+    from ta2n.pipeline.demo.render import render_demo_clips
 
     note(f"rendering labelled clips into {folder}")
     with progress("rendering", 20 * clips, "clips") as bar:

@@ -6,7 +6,7 @@ import extraction
 import pytest
 import torch
 
-from ta2n.pipeline.videos.render import render_demo_clips
+from ta2n.pipeline.demo.render import render_demo_clips
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
 from ta2n.cache_schema.errors import InputError, MissingError
-from ta2n.pipeline.videos.motions import MOTIONS, Motion, Pose, pose_at
+from ta2n.pipeline.demo.motions import MOTIONS, Motion, Pose, pose_at
 
 SIZE = 160
 """Height and width of a clip in pixels."""

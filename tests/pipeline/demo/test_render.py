@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from ta2n.cache_schema.errors import InputError, MissingError
 from ta2n.pipeline.datasets.folder import scan_folder
-from ta2n.pipeline.videos import render
-from ta2n.pipeline.videos.motions import MOTIONS, REST, Pose, pose_at
+from ta2n.pipeline.demo import render
+from ta2n.pipeline.demo.motions import MOTIONS, REST, Pose, pose_at
+from ta2n.pipeline.demo.render import FRAMES, SIZE, TRUTH, Draw, render_demo_clips
 from ta2n.pipeline.videos.reader import read_video
-from ta2n.pipeline.videos.render import FRAMES, SIZE, TRUTH, Draw, render_demo_clips
 
 av = pytest.importorskip("av", reason="needs the extra ta2n[demo]")
 

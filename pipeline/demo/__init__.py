@@ -1,0 +1,1 @@
+"""Clips that ta2n renders itself, so that everything can be tried without a data set."""
