@@ -25,8 +25,8 @@ from synthetic_store import Shape, sparse_map, table_of, write_store
 from torch import Tensor
 
 from ta2n.pipeline.cache import FeatureCache
-from ta2n.pipeline.cache.export import export_hdf5
-from ta2n.pipeline.resident import Resident
+from ta2n.pipeline.cache.hdf5.export import export_hdf5
+from ta2n.pipeline.cache.in_memory import Resident
 
 COMPRESSIONS = ("none", "zstd", "lz4")
 MAP = "numpy.memmap"

@@ -17,10 +17,10 @@ from side_by_side import Times, interleaved, print_table, write_json
 from synthetic_store import sparse_map, table_of, write_store
 
 from ta2n.pipeline.cache import FeatureCache
+from ta2n.pipeline.cache.loader import MapLoader
 from ta2n.pipeline.episodes import Episodes
 from ta2n.pipeline.evaluate import evaluate
 from ta2n.pipeline.heads import build_head
-from ta2n.pipeline.loader import MapLoader
 
 SHAPE = (16, 8, 3, 3)
 COMPRESSIONS = ("none", "zstd")

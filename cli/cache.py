@@ -89,8 +89,8 @@ def export(
     Example: ta2n cache export ./feats/clips.zarr clips.h5
     """
     from ta2n.pipeline.cache import FeatureCache
-    from ta2n.pipeline.cache.export import export_hdf5
-    from ta2n.pipeline.cache.hdf5 import SUFFIXES
+    from ta2n.pipeline.cache.hdf5.export import export_hdf5
+    from ta2n.pipeline.cache.hdf5.source import SUFFIXES
 
     if file.suffix not in SUFFIXES:
         raise InputError(f"{file}: a file's form is told by its name; end it in {' or '.join(SUFFIXES)}")
@@ -141,7 +141,7 @@ def import_file(
     Example: ta2n cache import other.h5 ./feats --features feats --labels y --split-file splits.json
     """
     from ta2n.pipeline.cache import FeatureCache
-    from ta2n.pipeline.cache.restore import import_hdf5
+    from ta2n.pipeline.cache.hdf5.restore import import_hdf5
 
     foreign = {"--features": features, "--labels": labels, "--ids": ids, "--splits": splits, "--name": name}
     if features is None and labels is None:
@@ -165,7 +165,7 @@ def import_file(
 
 
 def _clips(file: Path) -> int:
-    from ta2n.pipeline.cache.hdf5 import Hdf5Source
+    from ta2n.pipeline.cache.hdf5.source import Hdf5Source
 
     return len(Hdf5Source(file).videos)
 
@@ -181,7 +181,7 @@ def _import_foreign(
     name: str | None,
     seed: int,
 ) -> Path:
-    from ta2n.pipeline.cache.foreign import Names, count_clips, import_foreign
+    from ta2n.pipeline.cache.hdf5.foreign import Names, count_clips, import_foreign
     from ta2n.pipeline.datasets.splits import read_split_file, seeded_class_split
 
     if splits is not None and split_file is not None:

@@ -191,8 +191,8 @@ def measure(
     one: Contender, cache: "FeatureCache", drawn: Any, count: int, *, device: str, memory: float | None = None
 ) -> tuple["NDArray[np.float64]", float]:
     """Accuracy of each episode, and the seconds that all of them took; ``memory`` in GB."""
+    from ta2n.pipeline.cache.loader import MapLoader
     from ta2n.pipeline.evaluate import evaluate as run_stage
-    from ta2n.pipeline.loader import MapLoader
 
     where = options.torch_device(device)
     loader = MapLoader(cache, frames=one.frames, device=where)

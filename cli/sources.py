@@ -46,7 +46,7 @@ def find(cache: Path, datasets: list[str], root: Path | None, splits: Path | Non
     Raises:
         InputError: a name is neither a data set of the paper nor that of a store.
     """
-    from ta2n.pipeline.cache.hdf5 import SUFFIXES
+    from ta2n.pipeline.cache.hdf5.source import SUFFIXES
     from ta2n.pipeline.cache.reader import stores_in
 
     single = (cache / "zarr.json").is_file() or cache.suffix in SUFFIXES

@@ -10,9 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ta2n.pipeline.cache.in_memory import free_bytes
+from ta2n.pipeline.cache.loader import MapLoader
 from ta2n.pipeline.heads import Embedding, Head
-from ta2n.pipeline.loader import MapLoader
-from ta2n.pipeline.resident import free_bytes
 
 _BATCH = 16
 

@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ta2n.cache_schema.errors import InputError
+from ta2n.pipeline.cache.loader import MapLoader
 from ta2n.pipeline.embeddings import Embeddings, embed_all
 from ta2n.pipeline.episodes import Episode, EpisodeSequence
 from ta2n.pipeline.heads import Head
-from ta2n.pipeline.loader import MapLoader
 
 _BLOCK = {"cpu": 24, "cuda": 64}
 """Clips on a side of a block of pairs: measured fastest on a processor; what fills a card."""

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ta2n.pipeline.cache import FeatureCache
+from ta2n.pipeline.cache.loader import MapLoader
 from ta2n.pipeline.episodes import Episodes
-from ta2n.pipeline.loader import MapLoader
 from ta2n.pipeline.objectives import BaseClassifier
 from ta2n.pipeline.settings import Settings
 

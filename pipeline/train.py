@@ -24,11 +24,11 @@ import ta2n
 from ta2n.cache_schema.errors import InputError
 from ta2n.pipeline.ahead import ahead
 from ta2n.pipeline.cache import FeatureCache
+from ta2n.pipeline.cache.loader import MapLoader
 from ta2n.pipeline.checkpoint import BEST, LAST, Checkpoint, load_checkpoint, save_checkpoint
 from ta2n.pipeline.evaluate import accuracy, evaluate
 from ta2n.pipeline.feed import batch_reader, episode_reader, episodes_of, seeded
 from ta2n.pipeline.heads import ClipEmbedder, build_head
-from ta2n.pipeline.loader import MapLoader
 from ta2n.pipeline.metrics import estimate
 from ta2n.pipeline.objectives import BaseClassifier
 from ta2n.pipeline.settings import Progress, Settings
@@ -79,7 +79,7 @@ def train_head(
         settings: the run.
         folder: where it is kept.
         device: where the head runs.
-        place: where the maps of the train and val splits are kept: see :func:`ta2n.pipeline.resident.keep`.
+        place: where the maps of the train and val splits are kept: see :func:`ta2n.pipeline.cache.in_memory.keep`.
         on_episode: called after every training episode.
         on_epoch: called after every validation, also the one before the first epoch.
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ta2n.cache_schema.errors import InputError, MissingError
 from ta2n.cache_schema.layout import State, decode_reason
-from ta2n.pipeline.cache.hdf5 import SUFFIXES, Hdf5Source, is_export
+from ta2n.pipeline.cache.hdf5.source import SUFFIXES, Hdf5Source, is_export
 from ta2n.pipeline.cache.sources import Source, ZarrSource
 
 Rows = Sequence[int] | NDArray[np.integer]

@@ -72,7 +72,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from ta2n.pipeline.cache import FeatureCache
-from ta2n.pipeline.cache.export import export_hdf5
+from ta2n.pipeline.cache.hdf5.export import export_hdf5
 
 def kill(clips):
     if clips == 100:

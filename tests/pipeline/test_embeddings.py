@@ -11,9 +11,9 @@ import tiny_cache
 import torch
 
 from ta2n.pipeline.cache import FeatureCache
+from ta2n.pipeline.cache.loader import MapLoader
 from ta2n.pipeline.embeddings import Embeddings, embed_all
 from ta2n.pipeline.heads import Head, build_head
-from ta2n.pipeline.loader import MapLoader
 
 ROWS = np.arange(100, 140)
 Usage = namedtuple("Usage", "total used free")

@@ -8,10 +8,10 @@ from torch import Tensor
 
 from ta2n.cache_schema.errors import InputError
 from ta2n.pipeline.cache import FeatureCache
+from ta2n.pipeline.cache.loader import MapLoader
 from ta2n.pipeline.episodes import Episodes
 from ta2n.pipeline.evaluate import accuracy, evaluate
 from ta2n.pipeline.heads import Embedding, Head, build_head
-from ta2n.pipeline.loader import MapLoader
 
 CPU = torch.device("cpu")
 SHAPE = (6, 4, 7, 7)

@@ -12,10 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ta2n.cache_schema.errors import ManifestMismatchError
-from ta2n.pipeline.cache import FeatureCache, export, hdf5
-from ta2n.pipeline.cache.export import export_hdf5
-from ta2n.pipeline.cache.hdf5 import Hdf5Source
-from ta2n.pipeline.cache.restore import import_hdf5
+from ta2n.pipeline.cache import FeatureCache
+from ta2n.pipeline.cache.hdf5 import source as hdf5
+from ta2n.pipeline.cache.hdf5.export import export_hdf5
+from ta2n.pipeline.cache.hdf5.restore import import_hdf5
+from ta2n.pipeline.cache.hdf5.source import Hdf5Source, export
 from ta2n.pipeline.cache.verify import damaged_clips, sound_map
 
 SMALL = tiny_cache.table(classes_per_split=2, clips_per_class=3)

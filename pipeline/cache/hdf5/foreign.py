@@ -14,7 +14,7 @@ import ta2n
 from ta2n.cache_schema.errors import InputError
 from ta2n.cache_schema.manifest import Manifest
 from ta2n.cache_schema.table import SPLITS, VideoTable
-from ta2n.pipeline.cache.hdf5 import open_file
+from ta2n.pipeline.cache.hdf5.source import open_file
 from ta2n.pipeline.cache.writer import CacheWriter
 
 _SHARD = 64

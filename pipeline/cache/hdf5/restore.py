@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ta2n.cache_schema.layout import State
-from ta2n.pipeline.cache.hdf5 import COLUMNS, Hdf5Source
+from ta2n.pipeline.cache.hdf5.source import COLUMNS, Hdf5Source
 from ta2n.pipeline.cache.verify import sound_map
 from ta2n.pipeline.cache.writer import CacheWriter
 

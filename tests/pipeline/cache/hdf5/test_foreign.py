@@ -10,7 +10,7 @@ import pytest
 
 from ta2n.cache_schema.errors import InputError, ManifestMismatchError
 from ta2n.pipeline.cache import FeatureCache
-from ta2n.pipeline.cache.foreign import Names, count_clips, import_foreign
+from ta2n.pipeline.cache.hdf5.foreign import Names, count_clips, import_foreign
 from ta2n.pipeline.cache.verify import damaged_clips
 
 

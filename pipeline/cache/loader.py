@@ -7,8 +7,8 @@ from torch import Tensor
 
 from ta2n.cache_schema.errors import InputError
 from ta2n.pipeline.cache import FeatureCache
+from ta2n.pipeline.cache.in_memory import keep
 from ta2n.pipeline.clips import tsn_test, tsn_train
-from ta2n.pipeline.resident import keep
 
 
 class MapLoader:

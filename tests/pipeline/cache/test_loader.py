@@ -7,7 +7,7 @@ import torch
 
 from ta2n.cache_schema.errors import InputError
 from ta2n.pipeline.cache import FeatureCache
-from ta2n.pipeline.loader import MapLoader
+from ta2n.pipeline.cache.loader import MapLoader
 
 CPU = torch.device("cpu")
 SHAPE = (2, 8, 1, 1)

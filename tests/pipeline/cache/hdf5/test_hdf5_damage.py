@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from ta2n.cache_schema.errors import DamagedCacheError, InputError, MissingError
 from ta2n.pipeline.cache import FeatureCache
-from ta2n.pipeline.cache.export import export_hdf5
-from ta2n.pipeline.cache.hdf5 import Hdf5Source
-from ta2n.pipeline.cache.restore import import_hdf5
+from ta2n.pipeline.cache.hdf5.export import export_hdf5
+from ta2n.pipeline.cache.hdf5.restore import import_hdf5
+from ta2n.pipeline.cache.hdf5.source import Hdf5Source
 from ta2n.pipeline.cache.verify import damaged_clips
 
 SMALL = tiny_cache.table(classes_per_split=2, clips_per_class=3)

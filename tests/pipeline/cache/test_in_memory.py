@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ta2n.cache_schema.errors import InputError
-from ta2n.pipeline import resident
 from ta2n.pipeline.cache import FeatureCache
-from ta2n.pipeline.resident import Resident, keep
+from ta2n.pipeline.cache import in_memory as resident
+from ta2n.pipeline.cache.in_memory import Resident, keep
 
 CPU = torch.device("cpu")
 

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from ta2n.cache_schema.errors import DamagedCacheError, InputError
 from ta2n.cache_schema.layout import State, digest
-from ta2n.pipeline.cache.hdf5 import COLUMNS, Hdf5Source
+from ta2n.pipeline.cache.hdf5.source import COLUMNS, Hdf5Source
 from ta2n.pipeline.cache.reader import FeatureCache
 from ta2n.pipeline.cache.verify import sound_map
 
