@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ta2n.pipeline.cache import FeatureCache
-    from ta2n.pipeline.episode_lists import EpisodeList
     from ta2n.pipeline.episodes import Episodes, EpisodeSequence
+    from ta2n.pipeline.episodes.files import EpisodeList
     from ta2n.pipeline.heads import Head
 
 
@@ -119,8 +119,8 @@ def evaluate(
 
 def _drawn(file: Path | None, cache: "FeatureCache", split: str, numbers: dict[str, Any]) -> "Episodes":
     """The episodes of a seed; written to a file where one is named."""
-    from ta2n.pipeline.episode_lists import save_episodes
     from ta2n.pipeline.episodes import Episodes
+    from ta2n.pipeline.episodes.files import save_episodes
 
     shape = {name: numbers[name] for name in ("way", "shot", "queries", "seed")}
     drawn = Episodes(cache.labels(split), **shape, name=f"the {split} split")
@@ -140,7 +140,7 @@ def _listed(
     Raises:
         InputError: a flag asks for something else.
     """
-    from ta2n.pipeline.episode_lists import load_episodes
+    from ta2n.pipeline.episodes.files import load_episodes
 
     found = load_episodes(file, ids=cache.videos.id.tolist(), labels=cache.labels(split).tolist())
     names = ("way", "shot", "queries", "seed")

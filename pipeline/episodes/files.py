@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ta2n.cache_schema.errors import InputError, MissingError
-from ta2n.pipeline.episodes import Episode, Episodes
+from ta2n.pipeline.episodes.sampling import Episode, Episodes
 
 FORMAT = "ta2n-episodes-1"
 _FIELDS = ("format", "dataset", "split", "way", "shot", "queries", "seed", "classes", "clips", "episodes")

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ta2n.cache_schema.errors import InputError, MissingError
-from ta2n.pipeline.episode_lists import load_episodes, save_episodes
 from ta2n.pipeline.episodes import Episodes
+from ta2n.pipeline.episodes.files import load_episodes, save_episodes
 
 LABELS = np.repeat(np.arange(6), 7)
 IDS = [f"class {label}/clip é {row}" for row, label in enumerate(LABELS.tolist())]
