@@ -23,9 +23,9 @@ from torch import Tensor
 from ta2n.cli.process import prepare_process
 from ta2n.pipeline.cache import FeatureCache
 from ta2n.pipeline.cache.loader import MapLoader
-from ta2n.pipeline.embeddings import embed_all
 from ta2n.pipeline.episodes import Episode, Episodes
-from ta2n.pipeline.evaluate import accuracy, evaluate
+from ta2n.pipeline.evaluation.embeddings import embed_all
+from ta2n.pipeline.evaluation.evaluate import accuracy, evaluate
 from ta2n.pipeline.heads import build_head
 from ta2n.pipeline.heads.ta2n import TA2N
 

@@ -26,8 +26,8 @@ from side_by_side import interleaved, paired_ratio, print_table, write_json
 from torch import nn
 
 from ta2n.cache_schema.table import VideoTable
-from ta2n.pipeline.costs import status_bytes
 from ta2n.pipeline.demo.render import render_demo_clips
+from ta2n.pipeline.evaluation.costs import status_bytes
 from ta2n.pipeline.features.backbones import Backbone, load_backbone
 from ta2n.pipeline.features.extract import Plan, Summary, extract
 from ta2n.pipeline.features.forward import Forward

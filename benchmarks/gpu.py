@@ -26,10 +26,10 @@ from heads import MODES, plain_form
 from side_by_side import print_table, write_json
 
 from ta2n.pipeline.cache.loader import MapLoader
-from ta2n.pipeline.costs import count_flops, peak_bytes
-from ta2n.pipeline.embeddings import embed_all
 from ta2n.pipeline.episodes import Episodes
-from ta2n.pipeline.evaluate import evaluate
+from ta2n.pipeline.evaluation.costs import count_flops, peak_bytes
+from ta2n.pipeline.evaluation.embeddings import embed_all
+from ta2n.pipeline.evaluation.evaluate import evaluate
 from ta2n.pipeline.features.backbones import load_backbone
 from ta2n.pipeline.heads import Head, build_head
 from ta2n.pipeline.settings import Settings

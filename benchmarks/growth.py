@@ -19,7 +19,7 @@ from synthetic_store import sparse_map, table_of, write_store
 from ta2n.pipeline.cache import FeatureCache
 from ta2n.pipeline.cache.loader import MapLoader
 from ta2n.pipeline.episodes import Episodes
-from ta2n.pipeline.evaluate import evaluate
+from ta2n.pipeline.evaluation.evaluate import evaluate
 from ta2n.pipeline.heads import build_head
 
 SHAPE = (16, 8, 3, 3)

@@ -20,7 +20,7 @@ import torch.nn.functional as F  # noqa: N812
 from side_by_side import interleaved, paired_ratio, print_table, write_json
 from torch import Tensor
 
-from ta2n.pipeline.costs import count_flops, peak_bytes
+from ta2n.pipeline.evaluation.costs import count_flops, peak_bytes
 from ta2n.pipeline.heads import HEADS, Head, build_head
 from ta2n.pipeline.heads.acm import overlap_mask
 from ta2n.pipeline.heads.ttm import hat_matrix

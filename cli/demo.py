@@ -98,7 +98,7 @@ def _train(out: Path, method: str, *, epochs: int, device: str, seed: int) -> Pa
 def _report(out: Path, runs: dict[str, Path], episodes: int, seed: int, device: str, as_json: bool) -> None:
     from ta2n.pipeline.cache import FeatureCache
     from ta2n.pipeline.episodes import Episodes
-    from ta2n.pipeline.metrics import estimate, paired_difference
+    from ta2n.pipeline.evaluation.metrics import estimate, paired_difference
 
     cache = FeatureCache.open(out / "feats")
     contenders = {

@@ -192,7 +192,7 @@ def measure(
 ) -> tuple["NDArray[np.float64]", float]:
     """Accuracy of each episode, and the seconds that all of them took; ``memory`` in GB."""
     from ta2n.pipeline.cache.loader import MapLoader
-    from ta2n.pipeline.evaluate import evaluate as run_stage
+    from ta2n.pipeline.evaluation.evaluate import evaluate as run_stage
 
     where = options.torch_device(device)
     loader = MapLoader(cache, frames=one.frames, device=where)
@@ -217,7 +217,7 @@ def _report(
     numbers: dict[str, Any],
     as_json: bool,
 ) -> None:
-    from ta2n.pipeline.metrics import estimate, paired_difference
+    from ta2n.pipeline.evaluation.metrics import estimate, paired_difference
 
     means = [estimate(values) for values in results]
     difference = paired_difference(results[0], results[1]) if len(results) > 1 else None

@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from ta2n.pipeline.cache import FeatureCache
 from ta2n.pipeline.cache.loader import MapLoader
 from ta2n.pipeline.checkpoint import load_checkpoint
-from ta2n.pipeline.costs import Costs, measure_costs
 from ta2n.pipeline.episodes import Episodes
-from ta2n.pipeline.evaluate import evaluate
+from ta2n.pipeline.evaluation.costs import Costs, measure_costs
+from ta2n.pipeline.evaluation.evaluate import evaluate
+from ta2n.pipeline.evaluation.metrics import Estimate, estimate, paired_difference
 from ta2n.pipeline.heads import Head
-from ta2n.pipeline.metrics import Estimate, estimate, paired_difference
 from ta2n.pipeline.settings import Settings
 from ta2n.pipeline.train import train_head
 

@@ -26,10 +26,10 @@ from ta2n.pipeline.ahead import ahead
 from ta2n.pipeline.cache import FeatureCache
 from ta2n.pipeline.cache.loader import MapLoader
 from ta2n.pipeline.checkpoint import BEST, LAST, Checkpoint, load_checkpoint, save_checkpoint
-from ta2n.pipeline.evaluate import accuracy, evaluate
+from ta2n.pipeline.evaluation.evaluate import accuracy, evaluate
+from ta2n.pipeline.evaluation.metrics import estimate
 from ta2n.pipeline.feed import batch_reader, episode_reader, episodes_of, seeded
 from ta2n.pipeline.heads import ClipEmbedder, build_head
-from ta2n.pipeline.metrics import estimate
 from ta2n.pipeline.objectives import BaseClassifier
 from ta2n.pipeline.settings import Progress, Settings
 from ta2n.pipeline.stopwatch import Stopwatch

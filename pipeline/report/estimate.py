@@ -7,7 +7,7 @@ import torch
 
 from ta2n.pipeline.cache import FeatureCache
 from ta2n.pipeline.compare import Exam
-from ta2n.pipeline.costs import count_embed_macs, count_macs
+from ta2n.pipeline.evaluation.costs import count_embed_macs, count_macs
 from ta2n.pipeline.heads import build_head
 from ta2n.pipeline.settings import Settings
 

@@ -11,9 +11,9 @@ from ta2n.pipeline.cache import FeatureCache
 from ta2n.pipeline.cache.loader import MapLoader
 from ta2n.pipeline.compare import Exam, Row, compare
 from ta2n.pipeline.episodes import Episodes
-from ta2n.pipeline.evaluate import evaluate
+from ta2n.pipeline.evaluation.evaluate import evaluate
+from ta2n.pipeline.evaluation.metrics import estimate
 from ta2n.pipeline.heads import build_head
-from ta2n.pipeline.metrics import estimate
 from ta2n.pipeline.objectives import BaseClassifier, usual_objective
 from ta2n.pipeline.settings import Settings
 

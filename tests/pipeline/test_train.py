@@ -13,7 +13,7 @@ from ta2n.pipeline.cache import FeatureCache
 from ta2n.pipeline.cache.loader import MapLoader
 from ta2n.pipeline.checkpoint import BEST, LAST, load_checkpoint, save_checkpoint
 from ta2n.pipeline.episodes import Episodes
-from ta2n.pipeline.evaluate import evaluate
+from ta2n.pipeline.evaluation.evaluate import evaluate
 from ta2n.pipeline.feed import seeded
 from ta2n.pipeline.settings import Progress, Settings
 from ta2n.pipeline.train import Result, train_head

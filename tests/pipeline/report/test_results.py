@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from ta2n.pipeline.compare import Row
-from ta2n.pipeline.costs import Costs
-from ta2n.pipeline.metrics import estimate, paired_difference
+from ta2n.pipeline.evaluation.costs import Costs
+from ta2n.pipeline.evaluation.metrics import estimate, paired_difference
 from ta2n.pipeline.report.files import write_table
 from ta2n.pipeline.report.results import Result, as_record, to_sheets
 from ta2n.pipeline.report.rows import Published

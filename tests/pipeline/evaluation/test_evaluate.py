@@ -10,7 +10,7 @@ from ta2n.cache_schema.errors import InputError
 from ta2n.pipeline.cache import FeatureCache
 from ta2n.pipeline.cache.loader import MapLoader
 from ta2n.pipeline.episodes import Episodes
-from ta2n.pipeline.evaluate import accuracy, evaluate
+from ta2n.pipeline.evaluation.evaluate import accuracy, evaluate
 from ta2n.pipeline.heads import Embedding, Head, build_head
 
 CPU = torch.device("cpu")
@@ -41,7 +41,7 @@ def test_sharing_work_changes_no_episode(
     head, episodes = head_of(method), episodes_of(loader, shot)
     shared = evaluate(head, loader, episodes, 30)
     spilled = evaluate(head, loader, episodes, 30, memory_bytes=0)
-    monkeypatch.setattr("ta2n.pipeline.evaluate.embed_all", lambda *_: None)  # no room anywhere
+    monkeypatch.setattr("ta2n.pipeline.evaluation.evaluate.embed_all", lambda *_: None)  # no room anywhere
     separate = evaluate(head, loader, episodes, 30)
     head.eval()
     with torch.inference_mode():
@@ -59,10 +59,10 @@ def test_pairs_in_blocks_give_the_accuracies_of_episodes_alone(
     loader: MapLoader, method: str, side: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     head, episodes = head_of(method), episodes_of(loader, 1)
-    monkeypatch.setattr("ta2n.pipeline.evaluate._BLOCK", {"cpu": side})
+    monkeypatch.setattr("ta2n.pipeline.evaluation.evaluate._BLOCK", {"cpu": side})
     found = []
     for dense in (0.0, np.inf):
-        monkeypatch.setattr("ta2n.pipeline.evaluate._DENSE", dense)
+        monkeypatch.setattr("ta2n.pipeline.evaluation.evaluate._DENSE", dense)
         found.append(evaluate(head, loader, episodes, 100).tolist())
     assert found[0] == found[1]
 

@@ -5,7 +5,7 @@ import sys
 import pytest
 import torch
 
-from ta2n.pipeline.costs import count_flops, count_macs, measure_costs, peak_bytes
+from ta2n.pipeline.evaluation.costs import count_flops, count_macs, measure_costs, peak_bytes
 from ta2n.pipeline.heads import HEADS, build_head
 
 CPU = torch.device("cpu")

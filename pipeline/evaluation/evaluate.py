@@ -9,8 +9,8 @@ from torch import Tensor
 
 from ta2n.cache_schema.errors import InputError
 from ta2n.pipeline.cache.loader import MapLoader
-from ta2n.pipeline.embeddings import Embeddings, embed_all
 from ta2n.pipeline.episodes import Episode, EpisodeSequence
+from ta2n.pipeline.evaluation.embeddings import Embeddings, embed_all
 from ta2n.pipeline.heads import Head
 
 _BLOCK = {"cpu": 24, "cuda": 64}

@@ -12,7 +12,7 @@ import torch
 
 from ta2n.pipeline.cache import FeatureCache
 from ta2n.pipeline.cache.loader import MapLoader
-from ta2n.pipeline.embeddings import Embeddings, embed_all
+from ta2n.pipeline.evaluation.embeddings import Embeddings, embed_all
 from ta2n.pipeline.heads import Head, build_head
 
 ROWS = np.arange(100, 140)

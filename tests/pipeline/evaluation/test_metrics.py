@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ta2n.cache_schema.errors import InputError
-from ta2n.pipeline.metrics import estimate, paired_difference
+from ta2n.pipeline.evaluation.metrics import estimate, paired_difference
 
 
 def test_mean_and_interval_by_hand() -> None:
