@@ -32,8 +32,8 @@ from ta2n.pipeline.evaluation.embeddings import embed_all
 from ta2n.pipeline.evaluation.evaluate import evaluate
 from ta2n.pipeline.features.backbones import load_backbone
 from ta2n.pipeline.heads import Head, build_head
-from ta2n.pipeline.settings import Settings
-from ta2n.pipeline.train import train_head
+from ta2n.pipeline.training.loop import train_head
+from ta2n.pipeline.training.settings import Settings
 
 Row = dict[str, Any]
 

@@ -12,7 +12,7 @@ from ta2n.cli.console import note, print_json, size, stdout, table
 if TYPE_CHECKING:
     from ta2n.pipeline.cache import FeatureCache
     from ta2n.pipeline.compare import Row
-    from ta2n.pipeline.settings import Settings
+    from ta2n.pipeline.training.settings import Settings
 
 
 def method_names(text: str) -> list[str]:

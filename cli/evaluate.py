@@ -163,7 +163,7 @@ def from_checkpoint(path: Path, cache: "FeatureCache") -> Contender:
     Raises:
         InputError: it was trained on other features than the store holds.
     """
-    from ta2n.pipeline.checkpoint import load_checkpoint
+    from ta2n.pipeline.training.checkpoint import load_checkpoint
 
     stored = load_checkpoint(path)
     about = stored.about

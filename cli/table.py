@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ta2n.pipeline.report.fill import Plan
     from ta2n.pipeline.report.results import Result
     from ta2n.pipeline.report.rows import TableRow
-    from ta2n.pipeline.settings import Settings
+    from ta2n.pipeline.training.settings import Settings
 
 TITLE = "Few-shot action recognition on cached features"
 DEMO_TITLE = "Rendered demo clips, NOT the paper's data: few-shot action recognition on cached features"

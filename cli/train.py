@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     from ta2n.pipeline.cache import FeatureCache
     from ta2n.pipeline.protocols import Protocol
-    from ta2n.pipeline.settings import Progress, Settings
-    from ta2n.pipeline.train import Result
+    from ta2n.pipeline.training.loop import Result
+    from ta2n.pipeline.training.settings import Progress, Settings
 
 
 def train_head(
@@ -175,9 +175,9 @@ def run_settings(
         layers: values by the names of ``[train]`` in a recipe; None is nothing said.
         head_options: further options of the head.
     """
-    from ta2n.pipeline.objectives import usual_objective
     from ta2n.pipeline.recipes import first_given
-    from ta2n.pipeline.settings import Settings
+    from ta2n.pipeline.training.objectives import usual_objective
+    from ta2n.pipeline.training.settings import Settings
 
     usual = {
         "way": 5,
@@ -205,7 +205,7 @@ def run_settings(
 
 
 def _run(cache: "FeatureCache", settings: "Settings", folder: Path, device: str, place: str) -> "Result":
-    from ta2n.pipeline.train import train_head as train
+    from ta2n.pipeline.training.loop import train_head as train
 
     with progress("training", settings.epochs * settings.episodes_per_epoch, "episodes") as bar:
 

@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 
 from ta2n.pipeline.cache import FeatureCache
 from ta2n.pipeline.cache.loader import MapLoader
-from ta2n.pipeline.checkpoint import load_checkpoint
 from ta2n.pipeline.episodes import Episodes
 from ta2n.pipeline.evaluation.costs import Costs, measure_costs
 from ta2n.pipeline.evaluation.evaluate import evaluate
 from ta2n.pipeline.evaluation.metrics import Estimate, estimate, paired_difference
 from ta2n.pipeline.heads import Head
-from ta2n.pipeline.settings import Settings
-from ta2n.pipeline.train import train_head
+from ta2n.pipeline.training.checkpoint import load_checkpoint
+from ta2n.pipeline.training.loop import train_head
+from ta2n.pipeline.training.settings import Settings
 
 BASELINE = "protonet"
 _TEST, _COSTS = "test.json", "costs.json"

@@ -9,7 +9,7 @@ from ta2n.pipeline.cache import FeatureCache
 from ta2n.pipeline.compare import Exam
 from ta2n.pipeline.evaluation.costs import count_embed_macs, count_macs
 from ta2n.pipeline.heads import build_head
-from ta2n.pipeline.settings import Settings
+from ta2n.pipeline.training.settings import Settings
 
 # Heads reach about a third of the rate of one large product, and a backward pass takes about two forward passes.
 _SHARE_OF_RATE, _PASSES = 1 / 3, 3

@@ -8,11 +8,11 @@ import torch
 
 from ta2n.cache_schema.errors import InputError, Ta2nError
 from ta2n.pipeline.cache import FeatureCache
-from ta2n.pipeline.checkpoint import BEST, load_checkpoint
 from ta2n.pipeline.compare import Exam, Row, test_head, train_and_test
 from ta2n.pipeline.report.results import Result
 from ta2n.pipeline.report.rows import TableRow
-from ta2n.pipeline.settings import Settings
+from ta2n.pipeline.training.checkpoint import BEST, load_checkpoint
+from ta2n.pipeline.training.settings import Settings
 
 
 @dataclass(frozen=True, kw_only=True)

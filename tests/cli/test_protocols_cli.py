@@ -10,7 +10,7 @@ from typer.testing import CliRunner, Result
 
 from ta2n.cli.app import app
 from ta2n.pipeline.cache import FeatureCache
-from ta2n.pipeline.checkpoint import load_checkpoint
+from ta2n.pipeline.training.checkpoint import load_checkpoint
 
 
 def run(*arguments: str | Path) -> Result:

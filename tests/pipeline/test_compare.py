@@ -14,8 +14,8 @@ from ta2n.pipeline.episodes import Episodes
 from ta2n.pipeline.evaluation.evaluate import evaluate
 from ta2n.pipeline.evaluation.metrics import estimate
 from ta2n.pipeline.heads import build_head
-from ta2n.pipeline.objectives import BaseClassifier, usual_objective
-from ta2n.pipeline.settings import Settings
+from ta2n.pipeline.training.objectives import BaseClassifier, usual_objective
+from ta2n.pipeline.training.settings import Settings
 
 CPU = torch.device("cpu")
 

@@ -12,8 +12,8 @@ from ta2n.pipeline.compare import Exam
 from ta2n.pipeline.report.estimate import estimate_run, product_rate
 from ta2n.pipeline.report.fill import Plan, fill, without_store
 from ta2n.pipeline.report.rows import TableRow
-from ta2n.pipeline.settings import Settings
-from ta2n.pipeline.train import train_head
+from ta2n.pipeline.training.loop import train_head
+from ta2n.pipeline.training.settings import Settings
 
 CPU = torch.device("cpu")
 EXAM = Exam(episodes=10, queries=1)

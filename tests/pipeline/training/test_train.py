@@ -11,12 +11,12 @@ import torch
 from ta2n.cache_schema.errors import InputError, MissingError
 from ta2n.pipeline.cache import FeatureCache
 from ta2n.pipeline.cache.loader import MapLoader
-from ta2n.pipeline.checkpoint import BEST, LAST, load_checkpoint, save_checkpoint
 from ta2n.pipeline.episodes import Episodes
 from ta2n.pipeline.evaluation.evaluate import evaluate
-from ta2n.pipeline.feed import seeded
-from ta2n.pipeline.settings import Progress, Settings
-from ta2n.pipeline.train import Result, train_head
+from ta2n.pipeline.training.batches import seeded
+from ta2n.pipeline.training.checkpoint import BEST, LAST, load_checkpoint, save_checkpoint
+from ta2n.pipeline.training.loop import Result, train_head
+from ta2n.pipeline.training.settings import Progress, Settings
 
 CPU = torch.device("cpu")
 SHAPE = (6, 4, 7, 7)
@@ -69,7 +69,7 @@ def test_a_stopped_run_continues_to_the_same_bytes(
     cache: FeatureCache, tmp_path: Path, stop_at: int, optimizer: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Every optimiser step is kept, so that continuing in the middle of an epoch is tried too.
-    monkeypatch.setattr("ta2n.pipeline.train._SAVE_SECONDS", -1.0)
+    monkeypatch.setattr("ta2n.pipeline.training.loop._SAVE_SECONDS", -1.0)
     train(cache, tmp_path / "whole", optimizer=optimizer)
 
     def stop(progress: Progress) -> None:
@@ -90,7 +90,7 @@ def test_a_kill_between_the_line_of_metrics_and_the_checkpoint(
     cache: FeatureCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     train(cache, tmp_path / "whole")
-    from ta2n.pipeline import train as module
+    from ta2n.pipeline.training import loop as module
 
     real = save_checkpoint
 

@@ -11,8 +11,8 @@ from torch import Tensor
 from ta2n.pipeline.cache import FeatureCache
 from ta2n.pipeline.cache.loader import MapLoader
 from ta2n.pipeline.episodes import Episodes
-from ta2n.pipeline.objectives import BaseClassifier
-from ta2n.pipeline.settings import Settings
+from ta2n.pipeline.training.objectives import BaseClassifier
+from ta2n.pipeline.training.settings import Settings
 
 # Maps as the head takes them, and the class of each clip that is to be told.
 Read = tuple[tuple[Tensor, ...], NDArray[np.int64]]

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ta2n.pipeline.ahead import ahead
+from ta2n.pipeline.training.prefetch import ahead
 
 
 @given(items=st.lists(st.integers()), by=st.integers(1, 4))

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ta2n.cache_schema.errors import InputError
-from ta2n.pipeline.objectives import OBJECTIVES
+from ta2n.pipeline.training.objectives import OBJECTIVES
 
 OPTIMIZERS = ("sgd", "adam")
 

@@ -22,17 +22,17 @@ from torch import Tensor, nn
 
 import ta2n
 from ta2n.cache_schema.errors import InputError
-from ta2n.pipeline.ahead import ahead
 from ta2n.pipeline.cache import FeatureCache
 from ta2n.pipeline.cache.loader import MapLoader
-from ta2n.pipeline.checkpoint import BEST, LAST, Checkpoint, load_checkpoint, save_checkpoint
 from ta2n.pipeline.evaluation.evaluate import accuracy, evaluate
 from ta2n.pipeline.evaluation.metrics import estimate
-from ta2n.pipeline.feed import batch_reader, episode_reader, episodes_of, seeded
 from ta2n.pipeline.heads import ClipEmbedder, build_head
-from ta2n.pipeline.objectives import BaseClassifier
-from ta2n.pipeline.settings import Progress, Settings
-from ta2n.pipeline.stopwatch import Stopwatch
+from ta2n.pipeline.training.batches import batch_reader, episode_reader, episodes_of, seeded
+from ta2n.pipeline.training.checkpoint import BEST, LAST, Checkpoint, load_checkpoint, save_checkpoint
+from ta2n.pipeline.training.objectives import BaseClassifier
+from ta2n.pipeline.training.prefetch import ahead
+from ta2n.pipeline.training.settings import Progress, Settings
+from ta2n.pipeline.training.timing import Stopwatch
 
 _SAVE_SECONDS = 60.0
 # These decide where a run stops, not what it passes through: a finished run can be continued with more epochs.
