@@ -79,7 +79,7 @@ def evaluate(
     """
     if (checkpoint is None) == (method is None):
         raise InputError("give either --checkpoint RUN or --method NAME")
-    from ta2n.pipeline.recipes import first_given
+    from ta2n.pipeline.config.recipes import first_given
 
     called, chosen, read = options.chosen(protocol, recipe)
     opened = options.open_cache(cache, dataset, split_file)

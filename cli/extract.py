@@ -113,7 +113,7 @@ def extract(
     Example: ta2n extract --dataset ./clips --cache ./feats --backbone efficientnet-lite0
     """
     called, chosen, read = options.chosen(protocol, recipe)
-    from ta2n.pipeline.recipes import first_given
+    from ta2n.pipeline.config.recipes import first_given
 
     flags = {
         "backbone": backbone,

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     import torch
 
     from ta2n.pipeline.cache import FeatureCache
-    from ta2n.pipeline.protocols import Protocol
-    from ta2n.pipeline.recipes import Recipe
+    from ta2n.pipeline.config.protocols import Protocol
+    from ta2n.pipeline.config.recipes import Recipe
 
 Cache = Annotated[Path, typer.Option("--cache", help="A feature store, or the folder that holds one.", metavar="PATH")]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.", metavar="NAME")]
@@ -93,8 +93,8 @@ def chosen(name: str | None, recipe: Path | None) -> "tuple[str, Protocol, Recip
         InputError: there is no such protocol, or the recipe cannot be read.
     """
     from ta2n.cli.console import note
-    from ta2n.pipeline.protocols import PROTOCOLS
-    from ta2n.pipeline.recipes import Recipe, read_recipe
+    from ta2n.pipeline.config.protocols import PROTOCOLS
+    from ta2n.pipeline.config.recipes import Recipe, read_recipe
 
     read = read_recipe(recipe) if recipe else Recipe()
     wanted = name or read.protocol or "ta2n-paper"

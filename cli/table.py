@@ -12,7 +12,7 @@ from ta2n.cli.train import run_settings
 
 if TYPE_CHECKING:
     from ta2n.pipeline.cache import FeatureCache
-    from ta2n.pipeline.protocols import Protocol
+    from ta2n.pipeline.config.protocols import Protocol
     from ta2n.pipeline.report.fill import Plan
     from ta2n.pipeline.report.results import Result
     from ta2n.pipeline.report.rows import TableRow

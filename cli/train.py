@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from ta2n.pipeline.cache import FeatureCache
-    from ta2n.pipeline.protocols import Protocol
+    from ta2n.pipeline.config.protocols import Protocol
     from ta2n.pipeline.training.loop import Result
     from ta2n.pipeline.training.settings import Progress, Settings
 
@@ -175,7 +175,7 @@ def run_settings(
         layers: values by the names of ``[train]`` in a recipe; None is nothing said.
         head_options: further options of the head.
     """
-    from ta2n.pipeline.recipes import first_given
+    from ta2n.pipeline.config.recipes import first_given
     from ta2n.pipeline.training.objectives import usual_objective
     from ta2n.pipeline.training.settings import Settings
 

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from ta2n.cache_schema.errors import InputError, MissingError
+from ta2n.pipeline.config.recipes import check_table, read_toml
 from ta2n.pipeline.heads import HEADS
-from ta2n.pipeline.recipes import check_table, read_toml
 
 _NAMES = {"method", "title", "train", "published"}
 

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from ta2n.cache_schema.errors import InputError, MissingError
 from ta2n.pipeline.clips import RULES
+from ta2n.pipeline.config.protocols import PROTOCOLS
+from ta2n.pipeline.config.recipes import Recipe, first_given, read_recipe
 from ta2n.pipeline.features.preprocess import parse_resize
-from ta2n.pipeline.protocols import PROTOCOLS
-from ta2n.pipeline.recipes import Recipe, first_given, read_recipe
 
 RECIPE = """
 protocol = "ta2n-code"
