@@ -11,7 +11,7 @@ from ta2n.cli.console import note, print_json, size, stdout, table
 
 if TYPE_CHECKING:
     from ta2n.pipeline.cache import FeatureCache
-    from ta2n.pipeline.compare import Row
+    from ta2n.pipeline.report.table.runs import Row
     from ta2n.pipeline.training.settings import Settings
 
 
@@ -48,7 +48,7 @@ def run(
     cache: "FeatureCache", runs: list["Settings"], folder: Path, *, episodes: int, queries: int, device: str
 ) -> list["Row"]:
     """Trains and tests every run, saying which is under way."""
-    from ta2n.pipeline.compare import Exam, compare
+    from ta2n.pipeline.report.table.runs import Exam, compare
 
     def show(settings: "Settings") -> None:
         number = 1 + runs.index(settings)
@@ -80,7 +80,7 @@ def report(values: dict[str, list["Row"]], way: int, *, as_json: bool, as_csv: b
 
 def as_table(dataset: str, rows: list["Row"], way: int) -> Any:
     """One data set's rows for a person."""
-    from ta2n.pipeline.report.results import count
+    from ta2n.pipeline.report.table.results import count
 
     episodes, videos = rows[0].accuracy.episodes, rows[0].videos
     return table(

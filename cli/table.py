@@ -13,9 +13,9 @@ from ta2n.cli.train import run_settings
 if TYPE_CHECKING:
     from ta2n.pipeline.cache import FeatureCache
     from ta2n.pipeline.config.protocols import Protocol
-    from ta2n.pipeline.report.fill import Plan
-    from ta2n.pipeline.report.results import Result
-    from ta2n.pipeline.report.rows import TableRow
+    from ta2n.pipeline.report.table.fill import Plan
+    from ta2n.pipeline.report.table.results import Result
+    from ta2n.pipeline.report.table.rows import TableRow
     from ta2n.pipeline.training.settings import Settings
 
 TITLE = "Few-shot action recognition on cached features"
@@ -78,11 +78,11 @@ def make_table(
 
     Example: ta2n table --cache ./feats --only ucf101,protonet,ta2n --shots 1,5
     """
-    from ta2n.pipeline.compare import Exam
-    from ta2n.pipeline.report.files import write_table
-    from ta2n.pipeline.report.fill import Plan, without_store
-    from ta2n.pipeline.report.results import as_record
-    from ta2n.pipeline.report.rows import read_rows
+    from ta2n.pipeline.report.table.files import write_table
+    from ta2n.pipeline.report.table.fill import Plan, without_store
+    from ta2n.pipeline.report.table.results import as_record
+    from ta2n.pipeline.report.table.rows import read_rows
+    from ta2n.pipeline.report.table.runs import Exam
 
     called, chosen, _ = options.chosen(protocol, None)
     given = {
@@ -159,7 +159,7 @@ def _settings_of(
 
 def _fill(store: Path, plan: "Plan") -> list["Result"]:
     from ta2n.pipeline.cache import FeatureCache
-    from ta2n.pipeline.report.fill import fill
+    from ta2n.pipeline.report.table.fill import fill
 
     cache = FeatureCache.open(store)
     total = len(plan.rows) * len(plan.shots) * len(plan.seeds)
@@ -176,7 +176,7 @@ def _fill(store: Path, plan: "Plan") -> list["Result"]:
 def _plan(at_hand: sources.Sources, plan: "Plan", demo: bool) -> None:
     """Prints what would be done, with time and disk."""
     from ta2n.pipeline.cache import FeatureCache
-    from ta2n.pipeline.report.estimate import estimate_run, product_rate
+    from ta2n.pipeline.report.table.estimate import estimate_run, product_rate
 
     rate = product_rate(plan.device)
     lines = []
@@ -212,7 +212,7 @@ def _notes(plan: "Plan", protocol: str, settings: dict[str, Any]) -> list[str]:
 
 
 def _print(results: list["Result"], way: int) -> None:
-    from ta2n.pipeline.report.results import to_sheets
+    from ta2n.pipeline.report.table.results import to_sheets
 
     for sheet in to_sheets([result for result in results if result.runs or result.tuned], way=way):
         stdout().print(table(sheet.title, list(sheet.columns), [list(row) for row in sheet.rows]))

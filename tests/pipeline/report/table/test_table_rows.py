@@ -7,7 +7,7 @@ import pytest
 import ta2n.recipes
 from ta2n.cache_schema.errors import InputError, MissingError
 from ta2n.pipeline.heads import HEADS
-from ta2n.pipeline.report.rows import Published, read_row, read_rows
+from ta2n.pipeline.report.table.rows import Published, read_row, read_rows
 
 OWN = Path(str(ta2n.recipes.__file__)).parent
 ROW = """

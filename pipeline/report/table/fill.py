@@ -8,9 +8,9 @@ import torch
 
 from ta2n.cache_schema.errors import InputError, Ta2nError
 from ta2n.pipeline.cache import FeatureCache
-from ta2n.pipeline.compare import Exam, Row, test_head, train_and_test
-from ta2n.pipeline.report.results import Result
-from ta2n.pipeline.report.rows import TableRow
+from ta2n.pipeline.report.table.results import Result
+from ta2n.pipeline.report.table.rows import TableRow
+from ta2n.pipeline.report.table.runs import Exam, Row, test_head, train_and_test
 from ta2n.pipeline.training.checkpoint import BEST, load_checkpoint
 from ta2n.pipeline.training.settings import Settings
 

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ta2n.pipeline.compare import Row
 from ta2n.pipeline.evaluation.costs import Costs
 from ta2n.pipeline.evaluation.metrics import estimate, paired_difference
-from ta2n.pipeline.report.files import write_table
-from ta2n.pipeline.report.results import Result, as_record, to_sheets
-from ta2n.pipeline.report.rows import Published
+from ta2n.pipeline.report.table.files import write_table
+from ta2n.pipeline.report.table.results import Result, as_record, to_sheets
+from ta2n.pipeline.report.table.rows import Published
+from ta2n.pipeline.report.table.runs import Row
 
 COSTS = Costs(parameters=12, macs=8_330_000_000, train_ms=2.0, peak_bytes=None)
 EASY, HARD = np.array([1.0, 0.8, 0.6, 0.8]), np.array([0.6, 0.6, 0.4, 0.4])

@@ -9,11 +9,11 @@ import torch
 from ta2n.cache_schema.errors import InputError
 from ta2n.pipeline.cache import FeatureCache
 from ta2n.pipeline.cache.loader import MapLoader
-from ta2n.pipeline.compare import Exam, Row, compare
 from ta2n.pipeline.episodes import Episodes
 from ta2n.pipeline.evaluation.evaluate import evaluate
 from ta2n.pipeline.evaluation.metrics import estimate
 from ta2n.pipeline.heads import build_head
+from ta2n.pipeline.report.table.runs import Exam, Row, compare
 from ta2n.pipeline.training.objectives import BaseClassifier, usual_objective
 from ta2n.pipeline.training.settings import Settings
 
@@ -71,8 +71,8 @@ def test_rows_differences_and_nothing_done_twice(
     def never(*_: object, **__: object) -> None:
         raise AssertionError("tested again")
 
-    monkeypatch.setattr("ta2n.pipeline.compare.evaluate", never)
-    monkeypatch.setattr("ta2n.pipeline.compare.measure_costs", never)
+    monkeypatch.setattr("ta2n.pipeline.report.table.runs.evaluate", never)
+    monkeypatch.setattr("ta2n.pipeline.report.table.runs.measure_costs", never)
     again = table(cache, tmp_path, runs)[0]
     assert again == rows
     assert [row.accuracies.tolist() for row in again] == [row.accuracies.tolist() for row in rows]

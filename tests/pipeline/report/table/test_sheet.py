@@ -4,7 +4,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from ta2n.pipeline.report.sheet import Sheet, to_html, to_latex, to_markdown
+from ta2n.pipeline.report.table.sheet import Sheet, to_html, to_latex, to_markdown
 
 SHEET = Sheet(
     "ucf101, 1-shot",

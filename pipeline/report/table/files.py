@@ -6,8 +6,8 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from ta2n.pipeline.report.results import Result, as_record, to_sheets
-from ta2n.pipeline.report.sheet import to_html, to_latex, to_markdown
+from ta2n.pipeline.report.table.results import Result, as_record, to_sheets
+from ta2n.pipeline.report.table.sheet import to_html, to_latex, to_markdown
 
 
 def write_table(

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from ta2n.pipeline.compare import BASELINE, Row
 from ta2n.pipeline.evaluation.metrics import Estimate, estimate, paired_difference
-from ta2n.pipeline.report.rows import Published
-from ta2n.pipeline.report.sheet import Sheet
+from ta2n.pipeline.report.table.rows import Published
+from ta2n.pipeline.report.table.runs import BASELINE, Row
+from ta2n.pipeline.report.table.sheet import Sheet
 
 _COLUMNS = (
     "method",

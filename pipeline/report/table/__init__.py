@@ -1,0 +1,1 @@
+"""The table: runs of every method, their results, and the files they are written to."""
