@@ -18,9 +18,9 @@ from synthetic_maps import Look, World
 from torch import Tensor
 
 from ta2n.pipeline.heads.acm import REACH, averaged_mask
-from ta2n.pipeline.heads.conv import mix_frames
+from ta2n.pipeline.heads.ops.conv import mix_frames
+from ta2n.pipeline.heads.ops.whole import whole_distances
 from ta2n.pipeline.heads.ttm import hat_matrix
-from ta2n.pipeline.heads.whole import whole_distances
 
 TEST_NUMBERS = 10**6
 PERTURBATION = 0.2

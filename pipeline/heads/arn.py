@@ -8,8 +8,8 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from ta2n.cache_schema.errors import InputError
-from ta2n.pipeline.heads.drop import drop
 from ta2n.pipeline.heads.interface import Embedding, Head, check_dropout, check_maps, parameter_dtype, split_shots
+from ta2n.pipeline.heads.ops.drop import drop
 
 WIDTH = 64
 POWER = 100.0

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from ta2n.pipeline.heads.conv import mix_frames
-from ta2n.pipeline.heads.pooling import mixed_pool
+from ta2n.pipeline.heads.ops.conv import mix_frames
+from ta2n.pipeline.heads.ops.pooling import mixed_pool
 
 
 def random(*shape: int, seed: int) -> Tensor:
