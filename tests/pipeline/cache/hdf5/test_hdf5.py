@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 
 from ta2n.cache_schema.errors import ManifestMismatchError
 from ta2n.pipeline.cache import FeatureCache
+from ta2n.pipeline.cache.hdf5 import export
 from ta2n.pipeline.cache.hdf5 import source as hdf5
 from ta2n.pipeline.cache.hdf5.export import export_hdf5
 from ta2n.pipeline.cache.hdf5.restore import import_hdf5
-from ta2n.pipeline.cache.hdf5.source import Hdf5Source, export
+from ta2n.pipeline.cache.hdf5.source import Hdf5Source
 from ta2n.pipeline.cache.verify import damaged_clips, sound_map
 
 SMALL = tiny_cache.table(classes_per_split=2, clips_per_class=3)
