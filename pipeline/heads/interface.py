@@ -38,9 +38,43 @@ class Head(nn.Module):
     def compare(self, support: Embedding, query: Embedding, shot: int = 1) -> Tensor:
         """Distances (Q, N) between the embeddings of Q queries and N·K class-major shots; smaller is closer."""
 
+    def embed_episode(self, support: Tensor, query: Tensor, shot: int = 1) -> tuple[Embedding, Embedding]:
+        """Embed the clips of one episode: maps (N·K, C, T, H, W), class-major, and (Q, C, T, H, W).
+
+        A head whose work depends on the part that a clip plays defines its own.
+        """
+        return self.embed(support, shot=shot), self.embed(query, shot=shot)
+
     def forward(self, support: Tensor, query: Tensor, shot: int = 1) -> Tensor:
         """Maps (N·K, C, T, H, W), class-major, and (Q, C, T, H, W) to distances (Q, N); smaller is closer."""
-        return self.compare(self.embed(support, shot=shot), self.embed(query, shot=shot), shot)
+        return self.compare(*self.embed_episode(support, query, shot), shot)
+
+    def losses(
+        self,
+        distances: Tensor,
+        labels: Tensor,
+        *,
+        support: Embedding,
+        query: Embedding,
+        support_classes: Tensor | None = None,
+        query_classes: Tensor | None = None,
+    ) -> dict[str, Tensor]:
+        """The terms of an episode's loss by name; training minimises their sum.
+
+        A head with auxiliary terms, over the base classes for instance, adds them beside the episodic one.
+
+        Args:
+            distances: (Q, N).
+            labels: (Q,) int64, the class of each query in the episode, 0 to N − 1.
+            support: what :meth:`embed` made of the N·K shots.
+            query: what it made of the Q queries.
+            support_classes: (N·K,) int64, each shot's class among the base classes; None where they are not known.
+            query_classes: (Q,) likewise.
+
+        Returns:
+            Scalars in float32, the episodic one under ``episodic``.
+        """
+        return {"episodic": self.loss(distances, labels)}
 
     def loss(self, distances: Tensor, labels: Tensor) -> Tensor:
         """What an episode's training minimises: here the cross-entropy of −distances, summed over queries.

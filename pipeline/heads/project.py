@@ -1,5 +1,7 @@
 """A learned 1×1 projection of the channels in front of any head: fewer channels, a smaller and faster head."""
 
+from typing import Any
+
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
@@ -52,11 +54,14 @@ class Projected(Head):
         """The head's own: see :meth:`Head.loss`."""
         return self.head.loss(distances, labels)
 
+    def losses(self, distances: Tensor, labels: Tensor, **parts: Any) -> dict[str, Tensor]:
+        """The head's own: see :meth:`Head.losses`."""
+        return self.head.losses(distances, labels, **parts)
+
     def compare(self, support: Embedding, query: Embedding, shot: int = 1) -> Tensor:
         """See :meth:`Head.compare`."""
         return self.head.compare(support, query, shot)
 
-    def forward(self, support: Tensor, query: Tensor, shot: int = 1) -> Tensor:
+    def embed_episode(self, support: Tensor, query: Tensor, shot: int = 1) -> tuple[Embedding, Embedding]:
         """Leave the second half to the head, which may embed support and query differently."""
-        distances: Tensor = self.head(self.project(support), self.project(query), shot)
-        return distances
+        return self.head.embed_episode(self.project(support), self.project(query), shot)

@@ -120,10 +120,9 @@ class TA2N(Head):
         similarities = [F.cosine_similarity(s, q, dim=2, eps=EPSILON) for s, q in zip(*aligned, strict=True)]
         return (1 - torch.stack(similarities)).sum(2).T
 
-    def forward(self, support: Tensor, query: Tensor, shot: int = 1) -> Tensor:
-        """See :meth:`Head.forward`; a clip is embedded only for the part it plays."""
-        s, q = self._embed(support, shot, (SUPPORT,)), self._embed(query, shot, (QUERY,))
-        return self.compare(s, q, shot)
+    def embed_episode(self, support: Tensor, query: Tensor, shot: int = 1) -> tuple[Embedding, Embedding]:
+        """See :meth:`Head.embed_episode`; a clip is embedded only for the part it plays."""
+        return self._embed(support, shot, (SUPPORT,)), self._embed(query, shot, (QUERY,))
 
     def prototypes(self, support: Embedding, shot: int) -> Embedding:
         """Fuse the shots of each class: N·K embedded videos to N prototypes, ready to be paired.
