@@ -1,5 +1,7 @@
 """Accuracy of a head over many episodes, with the work of one video done once."""
 
+import enum
+import logging
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -20,6 +22,16 @@ _DENSE = 0.6
 
 OnEpisodes = Callable[[int], None]
 
+_LOG = logging.getLogger(__name__)
+
+
+class Strategy(enum.Enum):
+    """What is shared between episodes."""
+
+    BLOCKS = "every pair of videos compared once, in blocks"
+    EPISODES = "videos embedded once, compared episode by episode"
+    ANEW = "videos embedded anew for every episode, for want of room"
+
 
 @torch.inference_mode()
 def evaluate(
@@ -34,8 +46,9 @@ def evaluate(
     """Evaluates a head on episodes 0 to ``count - 1``.
 
     What a head computes from one video alone is computed once and kept when it fits in memory. With one shot a distance
-    belongs to a pair of videos: where episodes ask for most pairs, all of them are compared, once, however many
-    episodes a pair occurs in. Neither changes a distance by more than rounding.
+    belongs to a pair of videos, unless the head looks at whole episodes: where episodes ask for most pairs, all of them
+    are compared, once, however many episodes a pair occurs in (:func:`strategy`). Neither changes a distance by
+    more than rounding.
 
     Args:
         head: any head; put into evaluation mode for the call and back afterwards.
@@ -61,14 +74,32 @@ def evaluate(
         drawn = list(episodes.take(count))
         rows = np.unique(np.concatenate([np.concatenate([one.support, one.query]) for one in drawn]))
         embeddings = embed_all(head, loader, rows, episodes.shot, memory_bytes)
+        chosen = strategy(drawn, kept=embeddings is not None, pairwise=head.pairwise, shot=episodes.shot)
+        _LOG.debug("%d episodes of %d videos: %s", count, len(rows), chosen.value)
         if embeddings is None:
             return _one_by_one(head, loader, drawn, episodes.shot, on_episodes)
         drawn = [_renumber(one, rows) for one in drawn]
-        if episodes.shot == 1 and _asked_for(drawn) >= _DENSE:
+        if chosen is Strategy.BLOCKS:
             return _in_blocks(head, embeddings, drawn, on_episodes)
         return _from_embeddings(head, embeddings, drawn, episodes.shot, on_episodes)
     finally:
         head.train(was_training)
+
+
+def strategy(drawn: Sequence[Episode], *, kept: bool, pairwise: bool, shot: int) -> Strategy:
+    """How episodes are evaluated with the least work.
+
+    Args:
+        drawn: the episodes.
+        kept: whether what a head makes of each video alone could be kept.
+        pairwise: whether a distance depends on its own query and class alone (:attr:`Head.pairwise`).
+        shot: K.
+    """
+    if not kept:
+        return Strategy.ANEW
+    if pairwise and shot == 1 and _asked_for(drawn) >= _DENSE:
+        return Strategy.BLOCKS
+    return Strategy.EPISODES
 
 
 def _one_by_one(

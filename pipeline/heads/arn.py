@@ -8,7 +8,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from ta2n.cache_schema.errors import InputError
-from ta2n.pipeline.heads.interface import Embedding, Head, check_dropout, check_maps, parameter_dtype, split_shots
+from ta2n.pipeline.heads.interface import Embedding, Head, check_dropout, parameter_dtype, split_shots
 from ta2n.pipeline.heads.ops.drop import drop
 
 WIDTH = 64
@@ -35,11 +35,10 @@ class ARN(Head):
     """
 
     def __init__(self, channels: int, *, frames: int, size: int, dropout: float = 0.5, loss: str = "own") -> None:
-        super().__init__()
+        super().__init__(channels, frames, size)
         check_dropout(dropout)
         if loss not in ("own", "episodic"):
             raise InputError(f"loss={loss!r} is not known to arn; choose 'own' or 'episodic'")
-        self.channels, self.frames, self.size = channels, frames, size
         self.dropout, self.own_loss = dropout, loss == "own"
         self.projection = nn.Sequential(nn.Conv3d(channels, WIDTH, 1, bias=False), nn.BatchNorm3d(WIDTH), nn.ReLU())
         self.attention = nn.Conv3d(WIDTH, 1, (1, 3, 3), padding=(0, 1, 1))
@@ -47,9 +46,9 @@ class ARN(Head):
         self.blocks = nn.Sequential(*_after_convolution(), *(layer for _ in range(3) for layer in _block()))
         self.score = nn.Linear(WIDTH * (WIDTH // 16) ** 2, 1)
 
-    def embed(self, maps: Tensor, *, shot: int | None = None) -> Embedding:
+    def embed(self, maps: Tensor, *, shot: int) -> Embedding:
         """Maps (B, C, T, H, W) -> ``moments`` (B, 64, 64), not yet averaged over shots."""
-        check_maps(maps, self.channels, self.frames, self.size)
+        self.check(maps)
         if self.training:
             maps = drop(maps, self.dropout)
         features = self.projection(maps.to(parameter_dtype(self)))

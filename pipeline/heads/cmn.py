@@ -15,7 +15,6 @@ from ta2n.pipeline.heads.interface import (
     Embedding,
     Head,
     check_dropout,
-    check_maps,
     frame_means,
     parameter_dtype,
     split_shots,
@@ -46,25 +45,24 @@ class CMN(Head):
     clip_channels = WIDTH
 
     def __init__(self, channels: int, *, frames: int, size: int, keys: int = 8, dropout: float = 0.5) -> None:
-        super().__init__()
+        super().__init__(channels, frames, size)
         check_dropout(dropout)
         if keys < 1:
             raise InputError(f"keys={keys} is not a number of keys; give 1 or more")
-        self.channels, self.frames, self.size = channels, frames, size
         self.dropout = dropout
         self.keys = nn.Parameter(KEYS_SPREAD * torch.randn(keys, channels))
         self.linear = nn.Linear(keys * channels, WIDTH)
 
     def embed_clip(self, maps: Tensor) -> Tensor:
         """Maps (B, C, T, H, W) -> (B, 512)."""
-        check_maps(maps, self.channels, self.frames, self.size)
+        self.check(maps)
         means = frame_means(maps, parameter_dtype(self), self.dropout if self.training else 0.0)  # (B, T, C)
         shares = torch.softmax(means @ self.keys.T / sqrt(self.channels), dim=2)  # (B, T, keys)
         # Σ_t a_tj (f_t − h_j), without a residual for every frame and key.
         collected = shares.transpose(1, 2) @ means - shares.sum(1)[:, :, None] * self.keys
         return self.linear(F.normalize(collected, dim=2).flatten(1))  # type: ignore[no-any-return]
 
-    def embed(self, maps: Tensor, *, shot: int | None = None) -> Embedding:
+    def embed(self, maps: Tensor, *, shot: int) -> Embedding:
         """Maps (B, C, T, H, W) -> ``clip`` (B, 512); the number of shots makes no difference."""
         return {"clip": self.embed_clip(maps)}
 

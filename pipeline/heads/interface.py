@@ -17,18 +17,44 @@ class Head(nn.Module):
     """A few-shot head: feature maps of support and query clips to distances.
 
     A head defines :meth:`embed` (all work that depends on one video) and :meth:`compare` (the work on pairs); its
-    forward is one after the other. An evaluation embeds every video once and compares for each episode, so in eval
-    mode a row or column of the distances depends on nothing but its own query or class. A head that can also be trained
-    as a classifier is a :class:`ClipEmbedder` besides.
+    forward is one after the other. An evaluation embeds every video once. In eval mode a row or column of the
+    distances depends on nothing but its own query or class, and evaluation may compare any blocks of pairs; a head
+    whose distances look at the whole episode says ``pairwise = False``, and is compared episode by episode. A head that
+    can also be trained as a classifier is a :class:`ClipEmbedder` besides.
+
+    Args:
+        channels: C of the feature maps.
+        frames: T.
+        size: H = W.
     """
 
+    pairwise = True
+    """Whether a distance depends on its own query and class alone."""
+
+    def __init__(self, channels: int, frames: int, size: int) -> None:
+        super().__init__()
+        self.channels, self.frames, self.size = channels, frames, size
+
+    def check(self, maps: Tensor) -> None:
+        """Refuse feature maps that are not (B, C, T, H, W) of this head.
+
+        Raises:
+            InputError: their shape is another.
+        """
+        expected = (self.channels, self.frames, self.size, self.size)
+        if maps.ndim != 5 or tuple(maps.shape[1:]) != expected:
+            raise InputError(
+                f"feature maps of shape {tuple(maps.shape)} do not fit a head built for (B, "
+                f"{', '.join(map(str, expected))}); give build_head the channels, frames and size of the cache"
+            )
+
     @abstractmethod
-    def embed(self, maps: Tensor, *, shot: int | None = None) -> Embedding:
+    def embed(self, maps: Tensor, *, shot: int) -> Embedding:
         """Do the work that depends on one video alone.
 
         Args:
             maps: feature maps (B, C, T, H, W), float16 or wider.
-            shot: the number of shots it will be compared with; None keeps every number open, which may cost more.
+            shot: the number of shots K that it will be compared with.
 
         Returns:
             Named tensors, each with B first: ``{k: v[rows] for k, v in embedding.items()}`` picks videos.
@@ -109,15 +135,6 @@ def parameter_dtype(module: nn.Module) -> torch.dtype:
     """The precision a head computes in: that of its weights, or torch's default where it has none."""
     first = next(module.parameters(), None)
     return torch.get_default_dtype() if first is None else first.dtype
-
-
-def check_maps(maps: Tensor, channels: int, frames: int, size: int) -> None:
-    """Refuse feature maps that are not (B, channels, frames, size, size)."""
-    if maps.ndim != 5 or tuple(maps.shape[1:]) != (channels, frames, size, size):
-        raise InputError(
-            f"feature maps of shape {tuple(maps.shape)} do not fit a head built for (B, {channels}, {frames}, {size}, "
-            f"{size}); give build_head the channels, frames and size of the cache"
-        )
 
 
 def check_dropout(probability: float) -> None:

@@ -8,7 +8,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
 from ta2n.cache_schema.errors import InputError
-from ta2n.pipeline.heads.interface import Embedding, Head, check_maps, split_shots
+from ta2n.pipeline.heads.interface import Embedding, Head, split_shots
 
 SHOTS = ("distances", "frames")
 
@@ -42,17 +42,16 @@ class OTAM(Head):
         both_directions: bool = True,
         shots: str = "distances",
     ) -> None:
-        super().__init__()
+        super().__init__(channels, frames, size)
         if not smoothing > 0:
             raise InputError(f"smoothing={smoothing} is not above 0; the published value is 0.1")
         if shots not in SHOTS:
             raise InputError(f"shots={shots!r} is not known to otam; choose {' or '.join(map(repr, SHOTS))}")
-        self.channels, self.frames, self.size = channels, frames, size
         self.smoothing, self.both_directions, self.shots = smoothing, both_directions, shots
 
-    def embed(self, maps: Tensor, *, shot: int | None = None) -> Embedding:
+    def embed(self, maps: Tensor, *, shot: int) -> Embedding:
         """Maps (B, C, T, H, W) -> ``frames`` (B, T, C), the spatial means; the number of shots makes no difference."""
-        check_maps(maps, self.channels, self.frames, self.size)
+        self.check(maps)
         dtype = torch.promote_types(maps.dtype, torch.float32)
         return {"frames": maps.mean((3, 4), dtype=dtype).transpose(1, 2)}
 

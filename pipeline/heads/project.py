@@ -21,17 +21,18 @@ class Projected(Head):
     """
 
     def __init__(self, head: Head, channels: int, width: int) -> None:
-        super().__init__()
+        super().__init__(channels, head.frames, head.size)
         self.projection = nn.Linear(channels, width, bias=False)
         nn.init.orthogonal_(self.projection.weight)
         self.head = head
+        self.pairwise = head.pairwise
 
     def project(self, maps: Tensor) -> Tensor:
         """(B, C, T, H, W) -> (B, D, T, H, W)."""
         weight = self.projection.weight[:, :, None, None, None]
         return F.conv3d(maps.to(parameter_dtype(self)), weight)
 
-    def embed(self, maps: Tensor, *, shot: int | None = None) -> Embedding:
+    def embed(self, maps: Tensor, *, shot: int) -> Embedding:
         """Project, then embed: see :meth:`Head.embed`."""
         return self.head.embed(self.project(maps), shot=shot)
 

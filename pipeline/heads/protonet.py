@@ -8,7 +8,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
 from ta2n.cache_schema.errors import InputError
-from ta2n.pipeline.heads.interface import Embedding, Head, check_maps, split_shots
+from ta2n.pipeline.heads.interface import Embedding, Head, split_shots
 
 
 class ProtoNet(Head):
@@ -25,19 +25,18 @@ class ProtoNet(Head):
     """
 
     def __init__(self, channels: int, *, frames: int, size: int, metric: str = "cosine") -> None:
-        super().__init__()
+        super().__init__(channels, frames, size)
         if metric not in ("cosine", "euclidean"):
             raise InputError(f"metric={metric!r} is not known to protonet; choose 'cosine' or 'euclidean'")
-        self.channels, self.frames, self.size = channels, frames, size
         self.metric = metric
         self.clip_channels = channels
 
     def embed_clip(self, maps: Tensor) -> Tensor:
         """Maps (B, C, T, H, W) -> (B, C), their means."""
-        check_maps(maps, self.channels, self.frames, self.size)
+        self.check(maps)
         return maps.mean((2, 3, 4), dtype=torch.promote_types(maps.dtype, torch.float32))
 
-    def embed(self, maps: Tensor, *, shot: int | None = None) -> Embedding:
+    def embed(self, maps: Tensor, *, shot: int) -> Embedding:
         """Maps (B, C, T, H, W) -> ``mean`` (B, C); the number of shots makes no difference."""
         return {"mean": self.embed_clip(maps)}
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ta2n.cache_schema.errors import InputError
 from ta2n.pipeline.heads.acm import Coordination, averaged_mask
-from ta2n.pipeline.heads.interface import Embedding, Head, check_maps, parameter_dtype, split_shots
+from ta2n.pipeline.heads.interface import Embedding, Head, parameter_dtype, split_shots
 from ta2n.pipeline.heads.official import official_weights
 from ta2n.pipeline.heads.ops.conv import mix_frames, shift_sum
 from ta2n.pipeline.heads.ops.drop import drop
@@ -22,7 +22,6 @@ from ta2n.pipeline.heads.ops.whole import EPSILON, whole_distances
 from ta2n.pipeline.heads.ttm import TemporalTransform, hat_matrix
 
 SUPPORT, QUERY = "support", "query"
-SINGLE, SEVERAL = "single.", "several."
 
 
 class Pairs(NamedTuple):
@@ -69,9 +68,8 @@ class TA2N(Head):
         dropout: float = 0.5,
         init: str = "identity",
     ) -> None:
-        super().__init__()
+        super().__init__(channels, frames, size)
         _check_options(perturbation, dropout, init)
-        self.channels, self.frames, self.size = channels, frames, size
         self.ttm, self.tc, self.sc = ttm, tc, sc
         self.perturbation, self.dropout = perturbation, dropout
         if ttm:
@@ -101,16 +99,16 @@ class TA2N(Head):
         theta: Tensor = self.firststage(self._channels_last(maps))
         return theta
 
-    def embed(self, maps: Tensor, *, shot: int | None = None) -> Embedding:
+    def embed(self, maps: Tensor, *, shot: int) -> Embedding:
         """Maps (B, C, T, H, W) to everything that depends on one video: see :meth:`Head.embed`.
 
-        One shot and several need different work; ``shot=None`` does both, ``shot=1`` or more only its own.
+        One shot and several need different work: the maps of several pass through the value map of the fusion.
         """
         return self._embed(maps, shot, (SUPPORT, QUERY))
 
     def compare(self, support: Embedding, query: Embedding, shot: int = 1) -> Tensor:
         """See :meth:`Head.compare`."""
-        prototypes, queries = self.prototypes(support, shot), self.queries(query, shot)
+        prototypes, queries = self.prototypes(support, shot), query
         pairs = self.pairs(prototypes, queries)
         if pairs.offsets is None:
             s, q = (videos | {"maps": self.warped(videos)} for videos in (prototypes, queries))
@@ -131,9 +129,11 @@ class TA2N(Head):
         (N, K·T, H, W, C), beside the matrix that mixes them; :meth:`warped` applies it.
         """
         N = split_shots(len(support["maps"]), shot)
-        shots = _prepared(support, shot)
+        if ("fusion_key" in support) != (shot > 1):
+            raise InputError(f"this embedding was not made for {shot} shots; call embed(maps, shot={shot})")
         if shot == 1:
-            return shots
+            return support
+        shots = support
         question = shots["fusion_question"][::shot]  # (N, T, C), of the first shot
         key = torch.unflatten(shots["fusion_key"], 0, (N, shot))
         logits = torch.einsum("nsc,nktc->nskt", question, key) / sqrt(self.channels)
@@ -147,10 +147,6 @@ class TA2N(Head):
             warp = torch.unflatten(shots["warp"], 0, (N, shot))
             mixing = torch.einsum("nskt,nktr->nskr", attention, warp).flatten(2)
         return fused | {"maps": _join(shots["maps"], N), "warp": mixing}
-
-    def queries(self, query: Embedding, shot: int) -> Embedding:
-        """Q embedded videos, ready to be paired."""
-        return _prepared(query, shot)
 
     def warped(self, videos: Embedding) -> Tensor:
         """The maps (B, T, H, W, C) of prototypes or queries, warped and fused but not yet mapped by the fusion."""
@@ -187,10 +183,10 @@ class TA2N(Head):
 
     def _channels_last(self, maps: Tensor) -> Tensor:
         """(B, C, T, H, W) to (B, T, H, W, C), the layout of all that follows."""
-        check_maps(maps, self.channels, self.frames, self.size)
+        self.check(maps)
         return maps.permute(0, 2, 3, 4, 1).contiguous()
 
-    def _embed(self, maps: Tensor, shot: int | None, roles: tuple[str, ...]) -> Embedding:
+    def _embed(self, maps: Tensor, shot: int, roles: tuple[str, ...]) -> Embedding:
         maps = self._channels_last(maps)
         if self.training:
             maps = drop(maps, self.dropout)
@@ -199,11 +195,7 @@ class TA2N(Head):
         warp = None
         if self.ttm:
             embedding["warp"] = warp = hat_matrix(self.firststage(maps).to(parameter_dtype(self)), self.frames)
-        if shot is None or shot == 1:
-            embedding |= {SINGLE + k: v for k, v in self._describe(maps, warp, roles, several=False).items()}
-        if shot is None or shot > 1:
-            embedding |= {SEVERAL + k: v for k, v in self._describe(maps, warp, roles, several=True).items()}
-        return embedding
+        return embedding | self._describe(maps, warp, roles, several=shot > 1)
 
     def _describe(self, maps: Tensor, warp: Tensor | None, roles: tuple[str, ...], *, several: bool) -> Embedding:
         """What the fusion, TC, SC and the distance need of maps (B, T, H, W, C) that are not warped yet."""
@@ -243,15 +235,6 @@ def _check_options(perturbation: float, dropout: float, init: str) -> None:
         raise InputError(f"dropout={dropout} is not a probability below 1; give 0 (off) or more")
     if init not in ("identity", "random"):
         raise InputError(f"init={init!r} is not known to ta2n; choose 'identity' or 'random'")
-
-
-def _prepared(embedding: Embedding, shot: int) -> Embedding:
-    """The part of an embedding that was made for this number of shots, under plain names."""
-    prefix = SINGLE if shot == 1 else SEVERAL
-    part = {k.removeprefix(prefix): v for k, v in embedding.items() if k.startswith(prefix)}
-    if not part:
-        raise InputError(f"this embedding was not made for {shot} shots; call embed(maps, shot={shot})")
-    return {k: v for k, v in embedding.items() if not k.startswith((SINGLE, SEVERAL))} | part
 
 
 def _join(videos: Tensor, way: int) -> Tensor:

@@ -13,7 +13,6 @@ from ta2n.pipeline.heads.interface import (
     Embedding,
     Head,
     check_dropout,
-    check_maps,
     frame_means,
     parameter_dtype,
     split_shots,
@@ -41,20 +40,19 @@ class TARN(Head):
     """
 
     def __init__(self, channels: int, *, frames: int, size: int, dropout: float = 0.5, loss: str = "own") -> None:
-        super().__init__()
+        super().__init__(channels, frames, size)
         check_dropout(dropout)
         if loss not in ("own", "episodic"):
             raise InputError(f"loss={loss!r} is not known to tarn; choose 'own' or 'episodic'")
-        self.channels, self.frames, self.size = channels, frames, size
         self.dropout, self.own_loss = dropout, loss == "own"
         self.encoder = nn.GRU(channels, HIDDEN, batch_first=True, bidirectional=True)
         self.attention = nn.Linear(2 * HIDDEN, 2 * HIDDEN, bias=False)
         self.comparator = nn.GRU(2, HIDDEN, batch_first=True)
         self.score = nn.Linear(HIDDEN, 1)
 
-    def embed(self, maps: Tensor, *, shot: int | None = None) -> Embedding:
+    def embed(self, maps: Tensor, *, shot: int) -> Embedding:
         """Maps (B, C, T, H, W) -> ``steps`` and, for the part of a shot, ``keys``, both (B, T, 512)."""
-        check_maps(maps, self.channels, self.frames, self.size)
+        self.check(maps)
         means = frame_means(maps, parameter_dtype(self), self.dropout if self.training else 0.0)
         steps, _ = self.encoder(means)
         return {"steps": steps, "keys": self.attention(steps)}

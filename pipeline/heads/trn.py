@@ -16,7 +16,6 @@ from ta2n.pipeline.heads.interface import (
     Embedding,
     Head,
     check_dropout,
-    check_maps,
     frame_means,
     parameter_dtype,
     split_shots,
@@ -52,21 +51,20 @@ class TRN(Head):
     """What the "++" recipe trains it as, unless a run says otherwise: a classifier over the base classes."""
 
     def __init__(self, channels: int, *, frames: int, size: int, dropout: float = 0.5) -> None:
-        super().__init__()
+        super().__init__(channels, frames, size)
         check_dropout(dropout)
         if frames < 2:
             raise InputError(f"trn++ relates frames to one another and needs 2, but frames={frames}; use tsn++")
-        self.channels, self.frames, self.size = channels, frames, size
         self.dropout = dropout
         self.scales = nn.ModuleList(Relation(channels, frames, scale) for scale in range(2, frames + 1))
 
     def embed_clip(self, maps: Tensor) -> Tensor:
         """Maps (B, C, T, H, W) -> (B, 256), nothing negative."""
-        check_maps(maps, self.channels, self.frames, self.size)
+        self.check(maps)
         means = frame_means(maps, parameter_dtype(self), self.dropout if self.training else 0.0)
         return torch.stack([scale(means) for scale in self.scales]).sum(0)
 
-    def embed(self, maps: Tensor, *, shot: int | None = None) -> Embedding:
+    def embed(self, maps: Tensor, *, shot: int) -> Embedding:
         """Maps (B, C, T, H, W) -> ``clip`` (B, 256); the number of shots makes no difference."""
         return {"clip": self.embed_clip(maps)}
 

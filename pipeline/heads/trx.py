@@ -15,7 +15,6 @@ from ta2n.pipeline.heads.interface import (
     Embedding,
     Head,
     check_dropout,
-    check_maps,
     frame_means,
     parameter_dtype,
     split_shots,
@@ -56,7 +55,7 @@ class TRX(Head):
         cardinalities: Sequence[int] | None = None,
         dropout: float = 0.5,
     ) -> None:
-        super().__init__()
+        super().__init__(channels, frames, size)
         check_dropout(dropout)
         chosen = [scale for scale in (2, 3) if scale <= frames] if cardinalities is None else list(cardinalities)
         if not chosen or not all(1 <= scale <= frames for scale in chosen):
@@ -64,14 +63,13 @@ class TRX(Head):
                 f"trx with cardinalities={chosen or '(2, 3)'} does not fit {frames} frames; give numbers from 1 to "
                 f"{frames}, e.g. cardinalities=[1]"
             )
-        self.channels, self.frames, self.size = channels, frames, size
         self.dropout = dropout
         self.register_buffer("code", position_code(frames, channels), persistent=False)
         self.tuples = nn.ModuleList(Tuples(channels, frames, scale) for scale in chosen)
 
-    def embed(self, maps: Tensor, *, shot: int | None = None) -> Embedding:
+    def embed(self, maps: Tensor, *, shot: int) -> Embedding:
         """Maps (B, C, T, H, W) -> for each cardinality ω ``key<ω>`` and ``value<ω>`` (B, tuples, 1152)."""
-        check_maps(maps, self.channels, self.frames, self.size)
+        self.check(maps)
         means = frame_means(maps, parameter_dtype(self), self.dropout if self.training else 0.0)
         coded = means + self.code.to(means.dtype)
         embedding: Embedding = {}

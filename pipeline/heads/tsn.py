@@ -7,7 +7,7 @@ The "++" is a recipe: Cao et al., "Few-Shot Video Classification via Temporal Al
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from ta2n.pipeline.heads.interface import Embedding, Head, check_dropout, check_maps, frame_means, parameter_dtype
+from ta2n.pipeline.heads.interface import Embedding, Head, check_dropout, frame_means, parameter_dtype
 from ta2n.pipeline.heads.trn import WIDTH, cosine_to_class_means
 
 
@@ -33,19 +33,18 @@ class TSN(Head):
     """What the "++" recipe trains it as, unless a run says otherwise: a classifier over the base classes."""
 
     def __init__(self, channels: int, *, frames: int, size: int, dropout: float = 0.5) -> None:
-        super().__init__()
+        super().__init__(channels, frames, size)
         check_dropout(dropout)
-        self.channels, self.frames, self.size = channels, frames, size
         self.dropout = dropout
         self.bottleneck = nn.Linear(channels, WIDTH)
 
     def embed_clip(self, maps: Tensor) -> Tensor:
         """Maps (B, C, T, H, W) -> (B, 256), nothing negative."""
-        check_maps(maps, self.channels, self.frames, self.size)
+        self.check(maps)
         means = frame_means(maps, parameter_dtype(self), self.dropout if self.training else 0.0)
         return F.relu(self.bottleneck(means)).mean(1)
 
-    def embed(self, maps: Tensor, *, shot: int | None = None) -> Embedding:
+    def embed(self, maps: Tensor, *, shot: int) -> Embedding:
         """Maps (B, C, T, H, W) -> ``clip`` (B, 256); the number of shots makes no difference."""
         return {"clip": self.embed_clip(maps)}
 

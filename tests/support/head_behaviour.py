@@ -86,19 +86,34 @@ class HeadBehaviour:
 
     @pytest.mark.parametrize("shot", [1, 3])
     def test_embedding_and_comparing_is_the_forward_pass(self, shot: int) -> None:
-        """Whichever videos were embedded together, and whether the number of shots was known."""
+        """Whichever videos were embedded together."""
         head = self.build()
         support, query = self.maps(2 * shot, 2), self.maps(3, 3)
         distances = head(support, query, shot=shot)
-        for known in (None, shot):
-            videos = head.embed(torch.cat([query, support]), shot=known)
-            assert all(len(tensor) == 3 + 2 * shot for tensor in videos.values())
-            s, q = rows(videos, list(range(3, 3 + 2 * shot))), rows(videos, [0, 1, 2])
-            self.same(head.compare(s, q, shot=shot), distances)
+        videos = head.embed(torch.cat([query, support]), shot=shot)
+        assert all(len(tensor) == 3 + 2 * shot for tensor in videos.values())
+        s, q = rows(videos, list(range(3, 3 + 2 * shot))), rows(videos, [0, 1, 2])
+        self.same(head.compare(s, q, shot=shot), distances)
+        self.same(head.compare(*head.embed_episode(support, query, shot), shot), distances)
+
+    def test_the_terms_of_its_loss_have_the_episodic_one_and_reach_the_weights(self) -> None:
+        head = self.build().train()
+        labels = torch.tensor([0, 1, 0])
+        support, query = head.embed_episode(self.maps(2, 2), self.maps(3, 3), 1)
+        distances = head.compare(support, query, 1)
+        classes = {"support_classes": torch.tensor([4, 2]), "query_classes": torch.tensor([4, 2, 4])}
+        terms = head.losses(distances, labels, support=support, query=query, **classes)
+        assert torch.equal(terms["episodic"], head.loss(distances, labels))
+        assert all(term.shape == () and term.dtype == torch.float32 for term in terms.values())
+        if self.trained:
+            torch.stack(list(terms.values())).sum().backward()  # type: ignore[no-untyped-call]
+            assert any(weight.grad is not None and weight.grad.abs().sum() > 0 for weight in head.parameters())
 
     @pytest.mark.parametrize("shot", [1, 2])
     def test_a_distance_depends_on_its_own_class_and_query_only(self, shot: int) -> None:
         head = self.build()
+        if not head.pairwise:
+            pytest.skip("the distances of this head look at the whole episode, as it says")
         support, query = self.maps(3 * shot, 2), self.maps(2, 3)
         distances = head(support, query, shot=shot)
         self.same(head(support[shot : 2 * shot], query, shot=shot), distances[:, 1:2])
@@ -169,19 +184,21 @@ class HeadBehaviour:
         head = self.build(project=4)
         distances = head(self.maps(4, 2), self.maps(3, 3), shot=2)
         assert distances.shape == (3, 2)
-        self.same(head.compare(head.embed(self.maps(4, 2)), head.embed(self.maps(3, 3)), shot=2), distances)
+        self.same(
+            head.compare(head.embed(self.maps(4, 2), shot=2), head.embed(self.maps(3, 3), shot=2), shot=2), distances
+        )
         distances.sum().backward()
         assert head.get_parameter("projection.weight").grad is not None
 
     def test_maps_of_another_shape_are_refused(self) -> None:
         for wrong in (self.maps(2, 2)[:, 1:], self.maps(2, 2)[:, :, 1:], self.maps(2, 2)[..., 1:], self.maps(2, 2)[0]):
             with pytest.raises(InputError, match="feature maps of shape"):
-                self.build().embed(wrong)
+                self.build().embed(wrong, shot=1)
 
     @pytest.mark.parametrize(("videos", "shot"), [(3, 2), (2, 0), (0, 1)])
     def test_support_that_is_no_whole_number_of_classes_is_refused(self, videos: int, shot: int) -> None:
         head = self.build()
-        embedding = head.embed(self.maps(3, 2))
+        embedding = head.embed(self.maps(3, 2), shot=shot)
         with pytest.raises(InputError, match="support videos cannot be split"):
             head.compare(rows(embedding, list(range(videos))), embedding, shot=shot)
 

@@ -10,7 +10,7 @@ from ta2n.cache_schema.errors import InputError
 from ta2n.pipeline.cache import FeatureCache
 from ta2n.pipeline.cache.loader import MapLoader
 from ta2n.pipeline.episodes import Episodes
-from ta2n.pipeline.evaluation.evaluate import accuracy, evaluate
+from ta2n.pipeline.evaluation.evaluate import Strategy, accuracy, evaluate, strategy
 from ta2n.pipeline.heads import Embedding, Head, build_head
 
 CPU = torch.device("cpu")
@@ -71,10 +71,10 @@ class Counting(Head):
     """Squared Euclidean distance of means, counting what it is asked to do."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(channels=6, frames=4, size=7)
         self.embedded, self.compared = 0, 0
 
-    def embed(self, maps: Tensor, *, shot: int | None = None) -> Embedding:
+    def embed(self, maps: Tensor, *, shot: int) -> Embedding:
         self.embedded += len(maps)
         return {"mean": maps.float().mean((2, 3, 4))}
 
@@ -96,6 +96,40 @@ def test_few_episodes_of_many_videos_compare_their_own_pairs_alone(loader: MapLo
     head, episodes = Counting(), episodes_of(loader, 1)
     evaluate(head, loader, episodes, 3)
     assert head.compared == 3 * 4 * 8
+
+
+class Relative(Counting):
+    """Distances less the mean of the episode's classes, and one class fewer counts: they look at the whole episode."""
+
+    pairwise = False
+
+    def compare(self, support: Embedding, query: Embedding, shot: int = 1) -> Tensor:
+        distances = super().compare(support, query, shot)
+        weight = torch.linspace(
+            1, -1, distances.shape[1]
+        )  # depends on how many classes stand beside, and in which place
+        return weight * (distances - distances.mean(1, keepdim=True))
+
+
+def test_a_head_that_looks_at_the_whole_episode_is_compared_by_episode(loader: MapLoader) -> None:
+    head, episodes = Relative(), episodes_of(loader, 1)
+    found = evaluate(head, loader, episodes, 400)
+    assert head.embedded == 47
+    assert head.compared == 400 * 4 * 8
+    alone = [
+        accuracy(head(loader.test(one.support), loader.test(one.query), shot=1), one.query_labels)
+        for one in episodes.take(400)
+    ]
+    assert found.tolist() == alone
+
+
+def test_the_strategy_is_the_one_with_the_least_work(loader: MapLoader) -> None:
+    many, few = (list(episodes_of(loader, 1).take(count)) for count in (400, 3))
+    assert strategy(many, kept=True, pairwise=True, shot=1) is Strategy.BLOCKS
+    assert strategy(few, kept=True, pairwise=True, shot=1) is Strategy.EPISODES
+    assert strategy(many, kept=True, pairwise=True, shot=5) is Strategy.EPISODES
+    assert strategy(many, kept=True, pairwise=False, shot=1) is Strategy.EPISODES
+    assert strategy(many, kept=False, pairwise=True, shot=1) is Strategy.ANEW
 
 
 def test_training_mode_is_given_back(loader: MapLoader) -> None:

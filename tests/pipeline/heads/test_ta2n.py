@@ -89,7 +89,7 @@ def test_the_untrained_head_compares_frames_hardly_warped(shot: int) -> None:
     generator = torch.Generator().manual_seed(0)
     head = ta2n(frames=8, size=7, perturbation=0.0).double().eval()
     support, query = normal(2 * shot, 5, 8, 7, 7, generator=generator), normal(3, 5, 8, 7, 7, generator=generator)
-    prototypes, queries = head.prototypes(head.embed(support), shot), head.queries(head.embed(query), shot)
+    prototypes, queries = head.prototypes(head.embed(support, shot=shot), shot), head.embed(query, shot=shot)
     pairs = head.pairs(prototypes, queries)
     assert pairs.offsets is not None
     assert not pairs.offsets.any()
@@ -109,10 +109,10 @@ def test_random_init_leaves_the_value_maps_alone() -> None:
 def test_dropout_acts_in_training_only() -> None:
     maps = torch.rand(3, 5, 4, 4, 4, generator=torch.Generator().manual_seed(0))
     head = ta2n(dropout=0.5, ttm=False)
-    kept = head.eval().embed(maps)["maps"]
+    kept = head.eval().embed(maps, shot=1)["maps"]
     assert torch.equal(kept, maps.permute(0, 2, 3, 4, 1))
     torch.manual_seed(0)
-    dropped = head.train().embed(maps)["maps"]
+    dropped = head.train().embed(maps, shot=1)["maps"]
     share = (dropped == 0).double().mean()
     assert 0.4 < share < 0.6
     torch.testing.assert_close(dropped[dropped != 0], 2 * kept[dropped != 0])
@@ -176,7 +176,7 @@ def test_an_embedding_keeps_the_maps_in_the_precision_of_the_cache() -> None:
     """They are most of its size; nothing is lost, because every computation widens them first."""
     maps = torch.rand(3, 5, 4, 4, 4, generator=torch.Generator().manual_seed(0)).half()
     head = ta2n().eval()
-    assert head.embed(maps)["maps"].dtype == torch.float16
+    assert head.embed(maps, shot=1)["maps"].dtype == torch.float16
     torch.testing.assert_close(head(maps, maps, shot=3), head(maps.float(), maps.float(), shot=3), rtol=0, atol=0)
 
 

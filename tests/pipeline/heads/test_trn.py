@@ -94,7 +94,7 @@ def test_it_embeds_a_clip_on_its_own() -> None:
     maps = torch.rand(3, 5, 4, 2, 2, generator=torch.Generator().manual_seed(0))
     clips = head.embed_clip(maps)
     assert clips.shape == (3, head.clip_channels)
-    assert torch.equal(clips, head.embed(maps)["clip"])
+    assert torch.equal(clips, head.embed(maps, shot=1)["clip"])
 
 
 def test_dropout_drops_in_training_only() -> None:
