@@ -10,8 +10,6 @@ from torch import Tensor
 from ta2n.cache_schema.errors import InputError
 from ta2n.pipeline.heads.interface import Embedding, Head, split_shots
 
-SHOTS = ("distances", "frames")
-
 
 class OTAM(Head):
     """Ordered temporal alignment of spatial means, by a smooth dynamic programme over 1 − cosine of frames.
@@ -24,30 +22,16 @@ class OTAM(Head):
         frames: T of the feature maps.
         size: H = W of the feature maps.
         smoothing: λ of the smooth minimum, above 0; the hard minimum is its limit at 0.
-        both_directions: whether support is also aligned to query, and both distances are added, as published.
-        shots: "distances" averages the K alignment distances of a class, as published; "frames" aligns the query once,
-            with the class's frame-by-frame mean.
 
     Raises:
         InputError: an option is out of its range.
     """
 
-    def __init__(
-        self,
-        channels: int,
-        *,
-        frames: int,
-        size: int,
-        smoothing: float = 0.1,
-        both_directions: bool = True,
-        shots: str = "distances",
-    ) -> None:
+    def __init__(self, channels: int, *, frames: int, size: int, smoothing: float = 0.1) -> None:
         super().__init__(channels, frames, size)
         if not smoothing > 0:
             raise InputError(f"smoothing={smoothing} is not above 0; the published value is 0.1")
-        if shots not in SHOTS:
-            raise InputError(f"shots={shots!r} is not known to otam; choose {' or '.join(map(repr, SHOTS))}")
-        self.smoothing, self.both_directions, self.shots = smoothing, both_directions, shots
+        self.smoothing = smoothing
 
     def embed(self, maps: Tensor, *, shot: int) -> Embedding:
         """Maps (B, C, T, H, W) -> ``frames`` (B, T, C), the spatial means; the number of shots makes no difference."""
@@ -59,18 +43,14 @@ class OTAM(Head):
         """Distances (Q, N): the smooth cost of the best alignment."""
         shots, queries = support["frames"], query["frames"]
         way = split_shots(len(shots), shot)
-        if self.shots == "frames":
-            shots, shot = torch.unflatten(shots, 0, (way, shot)).mean(1), 1
         cosines = torch.einsum("qtc,nsc->qnts", F.normalize(queries, dim=2), F.normalize(shots, dim=2))
         distances = self.align(1 - cosines)
         return torch.unflatten(distances, 1, (way, shot)).mean(2)
 
     def align(self, frame_distances: Tensor) -> Tensor:
-        """Alignment distances (...) from distances between frames (..., T of query, T of support)."""
-        aligned = cumulative_distance(frame_distances, self.smoothing)
-        if self.both_directions:
-            aligned = aligned + cumulative_distance(frame_distances.transpose(-1, -2), self.smoothing)
-        return aligned
+        """Alignment distances (...), both directions summed, from (..., T of query, T of support) between frames."""
+        turned = frame_distances.transpose(-1, -2)
+        return cumulative_distance(frame_distances, self.smoothing) + cumulative_distance(turned, self.smoothing)
 
 
 def cumulative_distance(frame_distances: Tensor, smoothing: float) -> Tensor:

@@ -159,7 +159,7 @@ class TA2N(Head):
             attention = self.secondstage.attention(prototypes["key"], queries["question"])
         if self.sc:
             halves = prototypes["support_half"], queries["query_half"]
-            offsets = self.secondstage.offsets(*halves, attention, queries.get("query_value_taps"))
+            offsets = self.secondstage.mvnet(*halves, attention, queries.get("query_value_taps"))
         return Pairs(attention, offsets)
 
     def aligned(self, prototypes: Embedding, queries: Embedding, pairs: Pairs, shot: int) -> tuple[Tensor, Tensor]:
@@ -219,10 +219,10 @@ class TA2N(Head):
             if QUERY in roles:
                 out["question"] = _linear(self.secondstage.querynet, mean)
         if self.sc and SUPPORT in roles:
-            taps = self.secondstage.support_taps(maps, warp, out.get("value"), mapping)
+            taps = self.secondstage.mvnet.support_taps(maps, warp, out.get("value"), mapping)
             out |= {"support_taps": taps} if several else {"support_half": shift_sum(taps)}
         if self.sc and QUERY in roles:
-            out["query_half"], value_taps = self.secondstage.query_half(maps, warp, out.get("value"), mapping)
+            out["query_half"], value_taps = self.secondstage.mvnet.query_half(maps, warp, out.get("value"), mapping)
             if value_taps is not None:
                 out["query_value_taps"] = value_taps
         return out

@@ -31,22 +31,18 @@ def softmin(values: list[Tensor], smoothing: float) -> Tensor:
     return -smoothing * torch.log(total)
 
 
-def plain_otam(
-    support: Tensor, query: Tensor, shot: int, *, smoothing: float = 0.1, both: bool = True, of_frames: bool = False
-) -> Tensor:
+def plain_otam(support: Tensor, query: Tensor, shot: int, *, smoothing: float = 0.1) -> Tensor:
     """(N·K, C, T, H, W), (Q, C, T, H, W) float64 -> (Q, N)."""
     rows = []
     for clip in query:
         row = []
         for start in range(0, len(support), shot):
             shots = [frames_of(one) for one in support[start : start + shot]]
-            if of_frames:
-                shots = [[sum(f, torch.zeros(())) / shot for f in zip(*shots, strict=True)]]
             costs = []
             for one in shots:
                 table = [[1 - cosine(q, s) for s in one] for q in frames_of(clip)]
                 turned = [list(column) for column in zip(*table, strict=True)]
-                costs.append(plain_cost(table, smoothing) + (plain_cost(turned, smoothing) if both else 0))
+                costs.append(plain_cost(table, smoothing) + plain_cost(turned, smoothing))
             row.append(sum(costs, torch.zeros(())) / len(costs))
         rows.append(torch.stack(row))
     return torch.stack(rows)
