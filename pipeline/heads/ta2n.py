@@ -159,7 +159,7 @@ class TA2N(Head):
             attention = self.secondstage.attention(prototypes["key"], queries["question"])
         if self.sc:
             halves = prototypes["support_half"], queries["query_half"]
-            offsets = self.secondstage.mvnet(*halves, attention, queries.get("query_value_taps"))
+            offsets = self.secondstage.mvnet.offsets(*halves, attention, queries.get("query_value_taps"))
         return Pairs(attention, offsets)
 
     def aligned(self, prototypes: Embedding, queries: Embedding, pairs: Pairs, shot: int) -> tuple[Tensor, Tensor]:

@@ -92,7 +92,7 @@ class OffsetNetwork(nn.Sequential):
         half = shift_sum(mix_taps(warp, frame_taps(maps, _after(mapping, kernels), self._kept)))
         return half, None if value is None else constant_taps(value, kernels)
 
-    def forward(
+    def offsets(
         self, support: Tensor, query: Tensor, attention: Tensor | None = None, value_taps: Tensor | None = None
     ) -> Tensor:
         """Offsets of every pair, before perturbation.
