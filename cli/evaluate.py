@@ -166,7 +166,7 @@ def from_checkpoint(path: Path, cache: "FeatureCache") -> Contender:
     from ta2n.pipeline.training.checkpoint import load_checkpoint
 
     stored = load_checkpoint(path)
-    about = stored.about
+    about = stored.metadata
     stored.require_features(cache.manifest.features(), source=path, store=cache.path)
     if about["dataset"] != cache.manifest.dataset:
         note(f"note: {path} was trained on {about['dataset']}, and is tested on {cache.manifest.dataset}")

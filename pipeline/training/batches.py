@@ -1,47 +1,18 @@
-"""What training reads: the maps of an episode or a batch, as functions of its number alone."""
+"""What training reads is a function of (seed, number) alone: the draws of an item, and the episodes of a split."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor
 
 from ta2n.pipeline.cache import FeatureCache
-from ta2n.pipeline.cache.loader import MapLoader
 from ta2n.pipeline.episodes import Episodes
-from ta2n.pipeline.training.objectives import BaseClassifier
 from ta2n.pipeline.training.settings import Settings
 
-# Maps as the head takes them, and the class of each clip that is to be told.
-Read = tuple[tuple[Tensor, ...], NDArray[np.int64]]
 
-
-def episode_reader(loader: MapLoader, settings: Settings, episodes: Episodes) -> Callable[[int], Read]:
-    """Reads the support and the query maps of an episode by its number."""
-
-    def read(number: int) -> Read:
-        generator = _generator(settings, number)
-        episode = episodes[number]
-        support = loader.train(episode.support, generator)
-        return (support, loader.train(episode.query, generator)), episode.query_labels
-
-    return read
-
-
-def batch_reader(loader: MapLoader, settings: Settings, classifier: BaseClassifier) -> Callable[[int], Read]:
-    """Reads a batch of as many clips as an episode has, by its number."""
-
-    def read(number: int) -> Read:
-        generator = _generator(settings, number)
-        rows = classifier.draw(settings.way * (settings.shot + settings.queries), generator)
-        return (loader.train(rows, generator),), classifier.labels(rows)
-
-    return read
-
-
-def _generator(settings: Settings, number: int) -> np.random.Generator:
+def generator_of(settings: Settings, number: int) -> np.random.Generator:
+    """What draws the views and clips of an item."""
     return np.random.default_rng([settings.seed, number, 1])
 
 

@@ -23,16 +23,17 @@ class Checkpoint:
 
     Attributes:
         tensors: its state dict.
-        about: plain JSON values: ``head`` (what :func:`build_head` takes), ``settings`` of the training run,
+        metadata: plain JSON values: ``head`` (what :func:`build_head` takes), ``settings`` of the training run, the
+            whole ``manifest`` of the features (so that what made the maps can be made again; an older ta2n wrote none),
             ``manifest_hash`` and ``split_hash`` of the cache, ``versions``, and where in the run it was taken.
     """
 
     tensors: dict[str, Tensor]
-    about: dict[str, Any]
+    metadata: dict[str, Any]
 
     def build(self) -> Head:
         """The head, with its weights, in evaluation mode on the CPU."""
-        head = build_head(**self.about["head"])
+        head = build_head(**self.metadata["head"])
         head.load_state_dict(self.tensors)
         return head.eval()
 
@@ -47,7 +48,7 @@ class Checkpoint:
         Raises:
             InputError: they differ; the message names how.
         """
-        mine = self.about["features"]
+        mine = self.metadata["features"]
         # What an older ta2n did not write down cannot be compared.
         differing = sorted(name for name in mine if mine[name] != features.get(name))
         if differing:
@@ -59,7 +60,7 @@ def save_checkpoint(file: Path, checkpoint: Checkpoint) -> None:
     """Writes a checkpoint under its final name in one step."""
     partial = file.with_name(f".{file.name}.partial")
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in checkpoint.tensors.items()}
-    safetensors.torch.save_file(tensors, partial, metadata={"ta2n": json.dumps(checkpoint.about)})
+    safetensors.torch.save_file(tensors, partial, metadata={"ta2n": json.dumps(checkpoint.metadata)})
     partial.replace(file)
 
 
@@ -76,8 +77,8 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
         raise MissingError(f"{file}: no checkpoint there; `ta2n train-head --out {path}` makes one")
     try:
         with safetensors.safe_open(file, framework="pt") as stored:
-            about = json.loads((stored.metadata() or {})["ta2n"])
+            metadata = json.loads((stored.metadata() or {})["ta2n"])
             tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118 (not a mapping)
     except (safetensors.SafetensorError, KeyError, ValueError) as error:
         raise InputError(f"{file}: not a ta2n checkpoint ({error})") from error
-    return Checkpoint(tensors, about)
+    return Checkpoint(tensors, metadata)

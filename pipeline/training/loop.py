@@ -1,42 +1,38 @@
-"""Episodic training of a head on cached maps, in steps that can be repeated one by one.
+"""The training loop: items in order, accumulated into steps, saved, resumed, validated, stopped early.
 
-Every episode's clips, views and dropout are functions of (seed, episode number), so a run that is killed continues
-from its last checkpoint to exactly the result of a run that was not.
+Every item's clips, views and dropout are functions of (seed, number). On a CPU a run that is killed continues from its
+last checkpoint to exactly the result of a run that was not; on a GPU to that of its kernels, which need not add in the
+same order twice.
 """
 
 import dataclasses
 import json
-import math
 import platform
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 import ta2n
 from ta2n.cache_schema.errors import InputError
 from ta2n.pipeline.cache import FeatureCache
-from ta2n.pipeline.cache.loader import MapLoader
-from ta2n.pipeline.evaluation.evaluate import accuracy, evaluate
-from ta2n.pipeline.evaluation.metrics import estimate
-from ta2n.pipeline.heads import ClipEmbedder, build_head
-from ta2n.pipeline.training.batches import batch_reader, episode_reader, episodes_of, seeded
+from ta2n.pipeline.evaluation.metrics import Estimate
 from ta2n.pipeline.training.checkpoint import BEST, LAST, Checkpoint, load_checkpoint, save_checkpoint
-from ta2n.pipeline.training.objectives import BaseClassifier
-from ta2n.pipeline.training.prefetch import ahead
+from ta2n.pipeline.training.prefetch import prefetch
 from ta2n.pipeline.training.settings import Progress, Settings
+from ta2n.pipeline.training.tasks import Learned, Task, task_of
 from ta2n.pipeline.training.timing import Stopwatch
 
+METRICS = "metrics.jsonl"
 _SAVE_SECONDS = 60.0
-# These decide where a run stops, not what it passes through: a finished run can be continued with more epochs.
-_NOT_COMPARED = ("epochs", "patience")
+# Epochs and patience decide where a run stops, not what it passes through: a finished run can be continued with more
+# epochs. The manifest is compared by its hash, which leaves out who wrote it.
+_NOT_COMPARED = ("epochs", "patience", "manifest")
 
 
 @dataclass(frozen=True)
@@ -47,7 +43,7 @@ class Result:
         folder: of the run.
         progress: where it is.
         stopped_early: whether it stopped before its last epoch.
-        seconds: that this call spent waiting for maps (``wait``), in ``forward``, ``backward`` and ``update``.
+        seconds: that this call spent waiting for data (``wait``), in ``forward``, ``backward`` and ``update``.
     """
 
     folder: Path
@@ -71,13 +67,10 @@ def train_head(
 ) -> Result:
     """Trains a head on the train split and keeps the weights that do best on the val split.
 
-    ``folder`` gets ``best.safetensors``, ``last.safetensors`` (with the optimiser, to continue from) and
-    ``metrics.jsonl``, a line an epoch. A folder with an unfinished run of the same settings is continued.
-
     Args:
         cache: the feature store.
         settings: the run.
-        folder: where it is kept.
+        folder: where it is kept: see :func:`run_task`.
         device: where the head runs.
         place: where the maps of the train and val splits are kept: see :func:`ta2n.pipeline.cache.in_memory.keep`.
         on_episode: called after every training episode.
@@ -89,88 +82,84 @@ def train_head(
     Raises:
         InputError: a split cannot give the episodes, the folder holds another run, or training diverged.
     """
-    run = _Run(cache, settings, folder, device, place)
-    run.start()
-    if run.progress.episode == 0 and not run.progress.val:
-        run.validate()
+    task = task_of(cache, settings, device, place)
+    return run_task(task, settings, folder, on_item=on_episode, on_epoch=on_epoch)
+
+
+def run_task(
+    task: Task,
+    settings: Settings,
+    folder: Path,
+    *,
+    on_item: OnProgress | None = None,
+    on_epoch: OnProgress | None = None,
+) -> Result:
+    """Trains a task to its end.
+
+    ``folder`` gets ``best.safetensors``, ``last.safetensors`` (with the optimiser, to continue from) and
+    ``metrics.jsonl``, a line an epoch. A folder with an unfinished run of the same settings is continued.
+
+    Args:
+        task: what to do at each step.
+        settings: epochs, accumulation, optimiser, patience; all of them decide whether a folder's run is this one.
+        folder: where the run is kept.
+        on_item: called after every training item.
+        on_epoch: called after every validation, also the one before the first epoch.
+
+    Raises:
+        InputError: the folder holds another run, or training diverged.
+    """
+    loop = _Loop(task, settings, folder)
+    loop.start()
+    if loop.progress.episode == 0 and not loop.progress.val:
+        loop.validate()
         if on_epoch:
-            on_epoch(run.progress)
-    while not run.finished:
-        for _ in run.epoch():
-            if on_episode:
-                on_episode(run.progress)
-        run.validate()
+            on_epoch(loop.progress)
+    while not loop.finished:
+        for _ in loop.epoch():
+            if on_item:
+                on_item(loop.progress)
+        loop.validate()
         if on_epoch:
-            on_epoch(run.progress)
-    return Result(folder, run.progress, run.stopped_early, dict(run.watch.seconds))
+            on_epoch(loop.progress)
+    return Result(folder, loop.progress, loop.stopped_early, dict(loop.watch.seconds))
 
 
-class _Run:
-    """A run's head, optimiser and place, and how they are kept on disk."""
+class _Loop:
+    """A task's optimiser and progress, and how they are kept on disk."""
 
-    def __init__(self, cache: FeatureCache, settings: Settings, folder: Path, device: torch.device, place: str) -> None:
-        self.settings, self.folder, self.device, self.progress = settings, folder, device, Progress()
+    def __init__(self, task: Task, settings: Settings, folder: Path) -> None:
+        self.task, self.settings, self.folder, self.progress = task, settings, folder, Progress()
         self.watch = Stopwatch()
-        episodes = episodes_of(cache, settings, "train")
-        self.val = episodes_of(cache, settings, "val") if settings.val_episodes else None
-        splits = ["train", "val"] if self.val else ["train"]
-        rows = np.flatnonzero(np.any([cache.labels(split) >= 0 for split in splits], axis=0))
-        self.loader = MapLoader(cache, frames=settings.frames, device=device, rows=rows, place=place)
-        self.read = episode_reader(self.loader, settings, episodes)
-        channels, _, size, _ = cache.map_shape
-        self.about: dict[str, Any] = {
-            "head": {
-                "name": settings.method,
-                "channels": channels,
-                "frames": settings.frames,
-                "size": size,
-                "seed": settings.seed,
-                **settings.options,
-            },
-            "settings": dataclasses.asdict(settings),
-            "dataset": cache.manifest.dataset,
-            "features": cache.manifest.features(),
-            "manifest_hash": cache.manifest.hash(),
-            "split_hash": cache.videos.hash(),
-        }
-        self.head = build_head(**self.about["head"])
-        self.trained = nn.ModuleDict({"head": self.head})
-        if settings.objective == "base":
-            with seeded(settings.seed, 0, device=device):
-                self.trained["classifier"] = classifier = BaseClassifier(self.head, cache.labels("train"))
-            self.read = batch_reader(self.loader, settings, classifier)
-        self.trained.to(device)
-        # A classifier alone has nothing to teach a head without parameters.
-        learns = any(parameter.requires_grad for parameter in self.head.parameters())
-        self.optimizer = _optimizer(settings, list(self.trained.parameters())) if learns else None
+        groups = task.parameter_groups()
+        self.optimizer = _optimizer(settings, groups) if groups else None
 
     @property
     def stopped_early(self) -> bool:
         waited = len(self.progress.val) - 1 - self.progress.best_epoch
-        return self.val is not None and waited >= self.settings.patience
+        return self.settings.val_episodes > 0 and waited >= self.settings.patience
 
     @property
     def finished(self) -> bool:
-        """Whether nothing is left to train: every epoch done, patience used up, or a head without parameters."""
+        """Whether nothing is left to train: every epoch done, patience used up, or nothing that learns."""
         total = self.settings.epochs * self.settings.episodes_per_epoch
         return self.optimizer is None or self.progress.episode >= total or self.stopped_early
 
     def epoch(self) -> Iterator[None]:
-        """Trains to the end of the current epoch, yielding after every episode."""
+        """Trains to the end of the current epoch, yielding after every item."""
         per_epoch, accumulate = self.settings.episodes_per_epoch, self.settings.accumulate
         saved = time.monotonic()
-        self.trained.train()
+        self.task.modules.train()
         start = self.progress.episode
         numbers = range(start, start - start % per_epoch + per_epoch)
-        with closing(ahead(self.read, numbers)) as read:
+        with closing(prefetch(self.task.read, numbers)) as read:
             for number in numbers:
                 with self.watch("wait"):
-                    maps, labels = next(read)
+                    data = next(read)
                 within = number % per_epoch
-                self._learn(number, within, maps, labels)
-                self.progress.episode += 1
+                self._count(self.task.learn(number, data, self.watch), within)
+                # An epoch's last step may be of fewer items: an epoch stands alone, whatever its length.
                 last = within + 1 == per_epoch
-                # An epoch's last step may be of fewer episodes: an epoch stands alone, whatever its length.
                 if last or (within + 1) % accumulate == 0:
                     with self.watch("update"):
                         self._step()
@@ -183,49 +172,30 @@ class _Run:
         """Evaluates on the val split, keeps the best weights, and writes down where the run is."""
         progress = self.progress
         epoch = progress.episode // self.settings.episodes_per_epoch
-        found = evaluate(self.head, self.loader, self.val, self.settings.val_episodes) if self.val else None
-        result = estimate(found) if found is not None else None
+        result = self.task.validate()
         progress.val.append(result.mean if result else 0.0)
         if result is None or result.mean > progress.best_val:
             progress.best_val, progress.best_epoch = progress.val[-1], epoch
-            save_checkpoint(self.folder / BEST, Checkpoint(self.head.state_dict(), self._about()))
-        line = {
-            "epoch": epoch,
-            "episodes": progress.episode,
-            "train_loss": progress.loss if epoch else None,
-            "train_accuracy": progress.accuracy if epoch else None,
-            "val_accuracy": result.mean if result else None,
-            "val_interval": result.interval if result else None,
-        }
-        with (self.folder / "metrics.jsonl").open("a") as file:
-            file.write(json.dumps(line) + "\n")
+            save_checkpoint(self.folder / BEST, Checkpoint(self.task.best(), self._metadata()))
+        with (self.folder / METRICS).open("a") as file:
+            file.write(json.dumps(_line(progress, epoch, result)) + "\n")
         progress.loss = progress.accuracy = 0.0
+        progress.terms = {}
         self._save_last()
 
-    def _learn(self, number: int, within: int, maps: tuple[Tensor, ...], labels: NDArray[np.int64]) -> None:
-        """Adds the gradients of what was read."""
-        with self.watch("forward"):
-            loss, distances = self._loss(number, maps, torch.from_numpy(labels).to(self.device))
-            value = loss.item()
-        if not math.isfinite(value):
-            raise InputError(f"training diverged: the loss of episode {number} is {value}; lower --lr")
-        with self.watch("backward"):
-            loss.backward()  # type: ignore[no-untyped-call]
-            self.progress.loss += (value / len(labels) - self.progress.loss) / (within + 1)
-            self.progress.accuracy += (accuracy(distances.detach(), labels) - self.progress.accuracy) / (within + 1)
-
-    def _loss(self, number: int, maps: tuple[Tensor, ...], labels: Tensor) -> tuple[Tensor, Tensor]:
-        """The loss, and (B, classes) distances whose smallest is the answer."""
-        with seeded(self.settings.seed, number, device=self.device):
-            if "classifier" not in self.trained:
-                distances = self.head(*maps, shot=self.settings.shot)
-                return self.head.loss(distances, labels), distances
-            classifier = cast(BaseClassifier, self.trained["classifier"])
-            logits = classifier(cast(ClipEmbedder, self.head).embed_clip(*maps))
-            return classifier.loss(logits, labels), -logits
+    def _count(self, learned: Learned, within: int) -> None:
+        """Moves the epoch's running means on by an item."""
+        progress, share = self.progress, 1 / (within + 1)
+        progress.loss += (sum(learned.terms.values()) / learned.clips - progress.loss) * share
+        progress.accuracy += (learned.accuracy - progress.accuracy) * share
+        if len(learned.terms) > 1:
+            for name, value in learned.terms.items():
+                before = progress.terms.get(name, 0.0)
+                progress.terms[name] = before + (value / learned.clips - before) * share
+        progress.episode += 1
 
     def _step(self) -> None:
-        for parameter in self.trained.parameters():
+        for parameter in self.task.modules.parameters():
             if parameter.grad is not None:
                 parameter.grad /= self.settings.accumulate
         if self.optimizer:
@@ -236,31 +206,37 @@ class _Run:
         """Begins a run in its folder, or takes up the one that is there."""
         if not (self.folder / LAST).is_file():
             self.folder.mkdir(parents=True, exist_ok=True)
-            (self.folder / "metrics.jsonl").write_text("")
+            (self.folder / METRICS).write_text("")
             return
         stored = load_checkpoint(self.folder / LAST)
-        pairs = {name: (stored.about.get(name), value) for name, value in self.about.items()}
+        mine = self._identity()
+        pairs = {name: (stored.metadata.get(name), value) for name, value in mine.items() if name not in _NOT_COMPARED}
         changes = "; ".join(f"{name}: {_change(*pair)}" for name, pair in pairs.items() if _change(*pair))
         if changes:
             raise InputError(f"{self.folder}: holds another run ({changes}); choose another --out, or its settings")
-        self.progress = Progress(**stored.about["progress"])
+        self.progress = Progress(**stored.metadata["progress"])
         self._restore(stored.tensors)
-        lines = (self.folder / "metrics.jsonl").read_text().splitlines()[: len(self.progress.val)]
-        (self.folder / "metrics.jsonl").write_text("".join(f"{line}\n" for line in lines))
+        lines = (self.folder / METRICS).read_text().splitlines()[: len(self.progress.val)]
+        (self.folder / METRICS).write_text("".join(f"{line}\n" for line in lines))
 
-    def _about(self) -> dict[str, Any]:
+    def _identity(self) -> dict[str, Any]:
+        """What decides the run."""
+        return {**self.task.metadata, "settings": dataclasses.asdict(self.settings)}
+
+    def _metadata(self) -> dict[str, Any]:
         versions = {"ta2n": ta2n.__version__, "torch": torch.__version__, "python": platform.python_version()}
-        return {**self.about, "versions": versions, "progress": dataclasses.asdict(self.progress)}
+        return {**self._identity(), "versions": versions, "progress": dataclasses.asdict(self.progress)}
 
     def _save_last(self) -> None:
-        tensors = dict(self.trained.state_dict())
+        tensors = dict(self.task.modules.state_dict())
         if self.optimizer:
             for number, state in self.optimizer.state_dict()["state"].items():
                 tensors |= {f"optimizer.{number}.{name}": torch.as_tensor(value) for name, value in state.items()}
-        save_checkpoint(self.folder / LAST, Checkpoint(tensors, self._about()))
+        save_checkpoint(self.folder / LAST, Checkpoint(tensors, self._metadata()))
 
     def _restore(self, tensors: dict[str, Tensor]) -> None:
-        self.trained.load_state_dict({name: t for name, t in tensors.items() if not name.startswith("optimizer.")})
+        weights = {name: tensor for name, tensor in tensors.items() if not name.startswith("optimizer.")}
+        self.task.modules.load_state_dict(weights)
         if not self.optimizer:
             return
         state: dict[int, dict[str, Tensor]] = {}
@@ -271,10 +247,23 @@ class _Run:
         self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": state})
 
 
-def _optimizer(settings: Settings, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
+def _line(progress: Progress, epoch: int, result: Estimate | None) -> dict[str, Any]:
+    """What ``metrics.jsonl`` says of an epoch; a loss of several terms is said term by term too."""
+    return {
+        "epoch": epoch,
+        "episodes": progress.episode,
+        "train_loss": progress.loss if epoch else None,
+        **{f"train_loss_{name}": value for name, value in progress.terms.items()},
+        "train_accuracy": progress.accuracy if epoch else None,
+        "val_accuracy": result.mean if result else None,
+        "val_interval": result.interval if result else None,
+    }
+
+
+def _optimizer(settings: Settings, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
     if settings.optimizer == "adam":
-        return torch.optim.Adam(parameters, lr=settings.learning_rate)
-    return torch.optim.SGD(parameters, lr=settings.learning_rate)
+        return torch.optim.Adam(groups, lr=settings.learning_rate)
+    return torch.optim.SGD(groups, lr=settings.learning_rate)
 
 
 def _change(stored: Any, wanted: Any) -> str:

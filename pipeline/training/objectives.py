@@ -53,7 +53,7 @@ class BaseClassifier(nn.Module):
         self.scale = nn.Parameter(torch.tensor(_FIRST_SCALE))
 
     def draw(self, count: int, generator: np.random.Generator) -> NDArray[np.int64]:
-        """A batch of ``count`` rows, without repeats where there are as many."""
+        """A batch of ``count`` different rows, or all of them where there are fewer."""
         return generator.choice(self.rows, min(count, len(self.rows)), replace=False)
 
     def labels(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:

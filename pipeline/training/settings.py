@@ -71,6 +71,7 @@ class Progress:
         best_val: best val accuracy so far, from before the first step on.
         best_epoch: after which epoch; 0 is the untrained head.
         loss: mean loss a query over this epoch's episodes so far.
+        terms: of a loss of several terms, the mean of each a query likewise.
         accuracy: mean training accuracy likewise.
         val: val accuracies, one an epoch, from epoch 0.
     """
@@ -79,5 +80,6 @@ class Progress:
     best_val: float = -1.0
     best_epoch: int = 0
     loss: float = 0.0
+    terms: dict[str, float] = field(default_factory=dict)
     accuracy: float = 0.0
     val: list[float] = field(default_factory=list)

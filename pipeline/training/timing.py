@@ -10,7 +10,7 @@ class Stopwatch:
     """Adds up the seconds of named phases.
 
     On a CUDA device a phase ends when its work is queued, not when it is done; the phase that first needs a number from
-    the card has the wait.
+    the GPU has the wait.
 
     Attributes:
         seconds: by phase, so far.
@@ -27,7 +27,3 @@ class Stopwatch:
             yield
         finally:
             self.seconds[phase] += time.perf_counter() - start
-
-    def share(self, phase: str) -> float:
-        """A phase's share of all seconds, 0 to 1."""
-        return self.seconds.get(phase, 0.0) / (sum(self.seconds.values()) or 1.0)

@@ -35,7 +35,7 @@ def test_flag_before_recipe_before_protocol(feats: Path, tmp_path: Path) -> None
     assert made.exit_code == 0, made.output
     assert "protocol ta2n-code" in made.stderr
     assert "ours are chosen on val" in made.stderr
-    settings = load_checkpoint(tmp_path / "a").about["settings"]
+    settings = load_checkpoint(tmp_path / "a").metadata["settings"]
     assert (settings["way"], settings["episodes_per_epoch"], settings["epochs"]) == (3, 2, 2)
     assert (settings["learning_rate"], settings["accumulate"], settings["options"]["dropout"]) == (0.001, 16, 0.5)
 

@@ -112,10 +112,10 @@ def _tuned(folder: Path, row: TableRow, shot: int, plan: Plan) -> tuple[Row | No
         return None, f"no fine-tuned checkpoint in {plan.tuned}"
     try:
         checkpoint = load_checkpoint(folder)
-        name = checkpoint.about["head"]["name"]
+        name = checkpoint.metadata["head"]["name"]
         if name != row.method:
             raise InputError(f"{folder}: its checkpoint is of {name}, expected {row.method}")
-        settings = Settings(**checkpoint.about["settings"])
+        settings = Settings(**checkpoint.metadata["settings"])
         if settings.shot != shot:
             raise InputError(f"{folder}: its checkpoint was trained with {settings.shot} shots, expected {shot}")
         return test_head(FeatureCache.open(folder), settings, folder, plan.exam, device=plan.device), ""

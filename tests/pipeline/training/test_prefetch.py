@@ -1,4 +1,4 @@
-"""Made ahead, but as if not: the same order, the same errors, nothing after the end."""
+"""Prefetched, but as if not: the same order, the same errors, nothing after the end."""
 
 import threading
 
@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ta2n.pipeline.training.prefetch import ahead
+from ta2n.pipeline.training.prefetch import prefetch
 
 
-@given(items=st.lists(st.integers()), by=st.integers(1, 4))
-def test_it_is_map(items: list[int], by: int) -> None:
-    assert list(ahead(lambda item: item * 2, items, by=by)) == [item * 2 for item in items]
+@given(items=st.lists(st.integers()))
+def test_it_is_map(items: list[int]) -> None:
+    assert list(prefetch(lambda item: item * 2, items)) == [item * 2 for item in items]
 
 
 def test_the_next_is_made_while_the_last_is_used() -> None:
@@ -22,7 +22,7 @@ def test_the_next_is_made_while_the_last_is_used() -> None:
             made.set()
         return item
 
-    read = ahead(make, range(2))
+    read = prefetch(make, range(2))
     assert next(read) == 0
     # Without anything asking for it: a wait that ends, or the test fails.
     assert made.wait(timeout=20)
@@ -35,7 +35,7 @@ def test_an_error_is_raised_where_its_result_is_asked_for() -> None:
             raise KeyError(item)
         return item
 
-    read = ahead(make, range(5))
+    read = prefetch(make, range(5))
     assert [next(read), next(read)] == [0, 1]
     with pytest.raises(KeyError):
         next(read)
@@ -44,7 +44,7 @@ def test_an_error_is_raised_where_its_result_is_asked_for() -> None:
 def test_closing_stops_what_was_not_begun() -> None:
     threads = set(threading.enumerate())
     begun: list[int] = []
-    read = ahead(lambda item: begun.append(item), range(1000))
+    read = prefetch(lambda item: begun.append(item), range(1000))
     next(read)
     read.close()
     assert len(begun) <= 3

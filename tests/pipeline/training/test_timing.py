@@ -16,5 +16,3 @@ def test_phases_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
     with watch("wait"):
         pass
     assert watch.seconds == {"wait": 2.0, "forward": 3.0}
-    assert watch.share("wait") == 0.4
-    assert Stopwatch().share("wait") == 0.0
