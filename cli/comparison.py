@@ -2,17 +2,14 @@
 
 import csv
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ta2n.cache_schema.errors import InputError
 from ta2n.cli import options
-from ta2n.cli.console import note, print_json, size, stdout, table
+from ta2n.cli.console import print_json, size, stdout, table
 
 if TYPE_CHECKING:
-    from ta2n.pipeline.cache import FeatureCache
     from ta2n.pipeline.report.table.runs import Row
-    from ta2n.pipeline.training.settings import Settings
 
 
 def method_names(text: str) -> list[str]:
@@ -42,26 +39,6 @@ def shot_numbers(text: str) -> list[int]:
     if min(shots) < 1 or len(set(shots)) < len(shots):
         raise InputError(f"--shot {text}: expected different numbers of at least 1, such as 1,5")
     return shots
-
-
-def run(
-    cache: "FeatureCache", runs: list["Settings"], folder: Path, *, episodes: int, queries: int, device: str
-) -> list["Row"]:
-    """Trains and tests every run, saying which is under way."""
-    from ta2n.pipeline.report.table.runs import Exam, compare
-
-    def show(settings: "Settings") -> None:
-        number = 1 + runs.index(settings)
-        note(f"{cache.manifest.dataset}: {settings.method}, {settings.shot}-shot ({number} of {len(runs)})")
-
-    return compare(
-        cache,
-        runs,
-        folder,
-        Exam(episodes=episodes, queries=queries, seed=runs[0].seed),
-        device=options.torch_device(device),
-        on_run=show,
-    )
 
 
 def report(values: dict[str, list["Row"]], way: int, *, as_json: bool, as_csv: bool) -> None:

@@ -8,9 +8,10 @@ import typer
 
 from ta2n.cli import comparison, options, rows, sources
 from ta2n.cli.console import duration, note, print_json, size, stdout, table
-from ta2n.cli.train import run_settings
 
 if TYPE_CHECKING:
+    import torch
+
     from ta2n.pipeline.cache import FeatureCache
     from ta2n.pipeline.config.protocols import Protocol
     from ta2n.pipeline.report.table.fill import Plan
@@ -78,13 +79,19 @@ def make_table(
 
     Example: ta2n table --cache ./feats --only ucf101,protonet,ta2n --shots 1,5
     """
+    from ta2n.pipeline.commands.machine import torch_device
+    from ta2n.pipeline.commands.tables import chosen as choose
     from ta2n.pipeline.report.table.files import write_table
     from ta2n.pipeline.report.table.fill import Plan, without_store
     from ta2n.pipeline.report.table.results import as_record
     from ta2n.pipeline.report.table.rows import read_rows
     from ta2n.pipeline.report.table.runs import Exam
 
-    called, chosen, _ = options.chosen(protocol, None)
+    asked = choose(protocol)
+    called, chosen = asked.name, asked.protocol
+    for line in asked.notes:
+        note(line)
+    where = torch_device(device)
     given = {
         "way": way,
         "queries": queries,
@@ -106,11 +113,11 @@ def make_table(
         rows=wanted,
         shots=comparison.shot_numbers(shots),
         seeds=[options.whole(seed, "--seeds") for seed in seeds.split(",")],
-        settings=_settings_of(chosen, settings),
+        settings=_settings_of(chosen, settings, where),
         exam=Exam(episodes=test_episodes or chosen.test_episodes, queries=chosen.test_queries),
         runs=out,
         tuned=tuned,
-        device=options.torch_device(device),
+        device=where,
     )
     if demo:
         note(f"no features in {cache}, and no data set on disk.\n{sources.how_to_get_them(cache)}")
@@ -147,12 +154,21 @@ def _chosen(rows: list["TableRow"], only: str) -> tuple[list["TableRow"], list[s
 
 
 def _settings_of(
-    protocol: "Protocol", given: dict[str, Any]
+    protocol: "Protocol", given: dict[str, Any], device: "torch.device"
 ) -> Callable[["FeatureCache", "TableRow", int, int], "Settings"]:
-    """What a run is trained with: a flag, else the row's recipe, else the protocol."""
+    """What a run is trained with: a flag, else the row's recipe, else the protocol, else what suits the device."""
+    from ta2n.pipeline.commands.settings import run_settings
+
+    told: set[str] = set()
 
     def settings(cache: "FeatureCache", row: "TableRow", shot: int, seed: int) -> "Settings":
-        return run_settings(cache, row.method, shot, protocol, [given | {"seed": seed}, row.train])
+        said = given | {"shot": shot, "seed": seed}
+        found, notes = run_settings(cache, row.method, protocol, said, row.train, device=device)
+        for line in notes:
+            if line not in told:
+                told.add(line)
+                note(line)
+        return found
 
     return settings
 

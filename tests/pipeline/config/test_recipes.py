@@ -41,10 +41,10 @@ def test_the_published_values() -> None:
 
 def test_a_recipe(tmp_path: Path) -> None:
     (tmp_path / "r.toml").write_text(RECIPE)
-    found = read_recipe(tmp_path / "r.toml")
+    found = read_recipe(tmp_path / "r.toml", TABLES)
     assert found == Recipe("ta2n-code", {"frames": 16, "flip": False}, {"episodes": 50, "lr": 0.01}, {"episodes": 100})
     (tmp_path / "empty.toml").write_text("")
-    assert read_recipe(tmp_path / "empty.toml") == Recipe()
+    assert read_recipe(tmp_path / "empty.toml", TABLES) == Recipe()
 
 
 @pytest.mark.parametrize(
@@ -66,13 +66,13 @@ def test_what_no_command_has_is_refused(tmp_path: Path, old: str, new: str, mess
     text = RECIPE.replace(old, new)
     file.write_text(text if "test = 3" not in text else "test = 3\n")
     with pytest.raises(InputError, match=message) as caught:
-        read_recipe(file)
+        read_recipe(file, TABLES)
     assert str(file) in str(caught.value)
 
 
 def test_no_recipe(tmp_path: Path) -> None:
     with pytest.raises(MissingError, match="no such recipe"):
-        read_recipe(tmp_path / "r.toml")
+        read_recipe(tmp_path / "r.toml", TABLES)
 
 
 @given(st.lists(st.dictionaries(st.sampled_from("abc"), st.none() | st.integers()), max_size=4))

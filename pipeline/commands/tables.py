@@ -1,0 +1,21 @@
+"""Which settings classes are behind each table of a recipe, and behind each command. Imports nothing heavy."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from ta2n.pipeline.config.extraction import ExtractSettings
+from ta2n.pipeline.config.resolve import Chosen, choose
+from ta2n.pipeline.config.testing import EvaluateSettings
+from ta2n.pipeline.training.settings import HeadOptions, Settings
+
+TRAIN = (Settings, HeadOptions)
+RECIPE: Mapping[str, tuple[type, ...]] = {
+    "extract": (ExtractSettings,),
+    "train": TRAIN,
+    "test": (EvaluateSettings,),
+}
+
+
+def chosen(protocol: str | None = None, recipe: Path | None = None) -> Chosen:
+    """The protocol and the recipe of a call: see :func:`~ta2n.pipeline.config.resolve.choose`."""
+    return choose(protocol, recipe, RECIPE)
