@@ -91,7 +91,7 @@ def make_table(
     called, chosen = asked.name, asked.protocol
     for line in asked.notes:
         note(line)
-    where = torch_device(device)
+    where, told = torch_device(device), list[str]()
     given = {
         "way": way,
         "queries": queries,
@@ -113,7 +113,7 @@ def make_table(
         rows=wanted,
         shots=comparison.shot_numbers(shots),
         seeds=[options.whole(seed, "--seeds") for seed in seeds.split(",")],
-        settings=_settings_of(chosen, settings, where),
+        settings=_settings_of(chosen, settings, where, told),
         exam=Exam(episodes=test_episodes or chosen.test_episodes, queries=chosen.test_queries),
         runs=out,
         tuned=tuned,
@@ -130,7 +130,7 @@ def make_table(
     results = [result for store in at_hand.stores.values() for result in _fill(store, plan)]
     for name, reason in at_hand.missing.items():
         results += without_store(name, plan, reason)
-    notes = _notes(plan, called, settings)
+    notes = _notes(plan, called, settings) + [line.removeprefix("note: ") for line in told]
     files = write_table(results, out, title=DEMO_TITLE if demo else TITLE, way=way, notes=notes)
     if as_json:
         print_json({"files": files, "results": [as_record(result, results) for result in results]})
@@ -154,19 +154,17 @@ def _chosen(rows: list["TableRow"], only: str) -> tuple[list["TableRow"], list[s
 
 
 def _settings_of(
-    protocol: "Protocol", given: dict[str, Any], device: "torch.device"
+    protocol: "Protocol", given: dict[str, Any], device: "torch.device", told: list[str]
 ) -> Callable[["FeatureCache", "TableRow", int, int], "Settings"]:
-    """What a run is trained with: a flag, else the row's recipe, else the protocol, else what suits the device."""
+    """What a run is trained with: a flag, else the row's recipe, else the protocol, else what suits the device; ``told`` gets the notes."""
     from ta2n.pipeline.commands.settings import run_settings
-
-    told: set[str] = set()
 
     def settings(cache: "FeatureCache", row: "TableRow", shot: int, seed: int) -> "Settings":
         said = given | {"shot": shot, "seed": seed}
         found, notes = run_settings(cache, row.method, protocol, said, row.train, device=device)
         for line in notes:
             if line not in told:
-                told.add(line)
+                told.append(line)
                 note(line)
         return found
 
