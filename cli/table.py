@@ -156,7 +156,10 @@ def _chosen(rows: list["TableRow"], only: str) -> tuple[list["TableRow"], list[s
 def _settings_of(
     protocol: "Protocol", given: dict[str, Any], device: "torch.device", told: list[str]
 ) -> Callable[["FeatureCache", "TableRow", int, int], "Settings"]:
-    """What a run is trained with: a flag, else the row's recipe, else the protocol, else what suits the device; ``told`` gets the notes."""
+    """What a run is trained with: a flag, else its recipe, else the protocol, else what suits the device.
+
+    Lines worth knowing are said once, and added to ``told``.
+    """
     from ta2n.pipeline.commands.settings import run_settings
 
     def settings(cache: "FeatureCache", row: "TableRow", shot: int, seed: int) -> "Settings":

@@ -59,18 +59,13 @@ def run_settings(
     options |= head_options or {}
     if own.project is None and "project" not in options and _too_wide(cache, settings, options, device):
         options["project"] = CPU_CHANNELS
-        notes.append(_projected(method, cache))
+        notes.append(
+            f"note: on a CPU, heads that learn are trained on a projection to {CPU_CHANNELS} channels; "
+            f"--project 0 trains on all {cache.map_shape[0]} channels"
+        )
     elif own.project:
         options = {"project": own.project} | options
     return make(Settings, heard, method=method, options=options), notes
-
-
-def _projected(method: str, cache: FeatureCache) -> str:
-    channels = cache.map_shape[0]
-    return (
-        f"note: on a CPU, {method} learns on a projection to {CPU_CHANNELS} channels; "
-        f"--project 0 trains on all {channels} channels"
-    )
 
 
 def _too_wide(cache: FeatureCache, settings: Settings, options: Mapping[str, Any], device: torch.device) -> bool:
