@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from ta2n.cache_schema.errors import InputError
 from ta2n.pipeline.cache import FeatureCache
 from ta2n.pipeline.commands.stores import default_frames
 from ta2n.pipeline.commands.tables import TRAIN
@@ -44,15 +45,17 @@ def run_settings(
         head_options: further options of the head, which are heard before all others.
 
     Raises:
-        InputError: an option does not exist, or has a value of another type or out of its range.
+        InputError: the method or an option does not exist, or a value is of another type or out of its range.
     """
+    if method not in HEADS:
+        raise InputError(f"there is no method named {method!r}; choose one of {', '.join(HEADS)}")
     said, notes = given_fields(TRAIN, given)
     usual = {"frames": default_frames(cache), "objective": usual_objective(method)}
     heard = resolve(TRAIN, [said, recipe_fields(TRAIN, recipe), usual], protocol)
     own = make(HeadOptions, heard)
     settings = make(Settings, heard, method=method)
     options: dict[str, Any] = {}
-    if "dropout" in _accepted(method):
+    if "dropout" in inspect.signature(HEADS[method]).parameters:
         options["dropout"] = own.dropout
     elif said.get("dropout") is not None:
         notes.append(f"note: {method} has no dropout; --dropout is not used")
@@ -73,11 +76,9 @@ def _too_wide(cache: FeatureCache, settings: Settings, options: Mapping[str, Any
     channels, _, size, _ = cache.map_shape
     if device.type != "cpu" or channels <= CPU_CHANNELS:
         return False
-    # Whether it learns does not depend on how many channels it has.
-    head = build_head(settings.method, channels=CPU_CHANNELS, frames=settings.frames, size=size, **options)
+    try:
+        # Whether it learns does not depend on how many channels it has.
+        head = build_head(settings.method, channels=CPU_CHANNELS, frames=settings.frames, size=size, **options)
+    except InputError:
+        return False  # what cannot be built will be refused, with the same error, where it is trained
     return any(parameter.requires_grad for parameter in head.parameters())
-
-
-def _accepted(method: str) -> list[str]:
-    """Names of the options that a method's head takes; empty for an unknown method, which building it will name."""
-    return list(inspect.signature(HEADS[method]).parameters) if method in HEADS else []

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from ta2n.cache_schema.errors import InputError, MissingError
 from ta2n.pipeline.clips import RULES
 from ta2n.pipeline.commands import tables
-from ta2n.pipeline.config.protocols import PROTOCOLS
 from ta2n.pipeline.config.options import recipe_names
+from ta2n.pipeline.config.protocols import PROTOCOLS
 from ta2n.pipeline.config.recipes import Recipe, read_recipe
 from ta2n.pipeline.config.resolve import first_given
 from ta2n.pipeline.features.preprocess import parse_resize

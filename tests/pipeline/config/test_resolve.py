@@ -1,6 +1,7 @@
 """Who is heard: the caller, else the recipe, else the protocol, else the default."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,7 +17,7 @@ TEST = (EvaluateSettings,)
 
 
 def test_each_layer_is_heard_where_those_before_say_nothing() -> None:
-    layers = [{"learning_rate": 0.5, "epochs": None}, {"learning_rate": 0.1, "epochs": 3}]
+    layers: list[dict[str, Any]] = [{"learning_rate": 0.5, "epochs": None}, {"learning_rate": 0.1, "epochs": 3}]
     found = resolve(TRAIN, layers, PAPER)
     assert (found["learning_rate"], found["epochs"]) == (0.5, 3)
     assert (found["queries"], found["way"]) == (PAPER.train_queries, 5)
