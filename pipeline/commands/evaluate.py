@@ -110,6 +110,7 @@ def evaluate(
     asked = chosen(protocol, path_of(recipe))
     said, notes = given_fields(_TEST, settings)
     tell((*asked.notes, *notes), on_note)
+    where = torch_device(device)
     opened = open_cache(Path(cache), dataset, path_of(split_file))
     seed = said.get("seed", 0)
     if checkpoint is not None:
@@ -125,7 +126,6 @@ def evaluate(
     else:
         shape = _shape(said, recipe_fields(_TEST, asked.recipe.test), contenders[0], asked.protocol)
         drawn = _drawn(file, opened, split, shape, on_note)
-    where = torch_device(device)
     scores = tuple(
         measure(one, opened, drawn, shape.episodes, device=where, memory=memory, on_progress=on_progress)
         for one in contenders

@@ -13,7 +13,6 @@ Python functions, the defaults, the ranges, and the table of docs/protocols.md. 
 """
 
 import dataclasses
-import difflib
 import inspect
 import types
 import typing
@@ -166,6 +165,8 @@ def takes(*tables: type) -> Callable[[_Function], _Function]:
 
 def closest(name: str, known: Iterable[str]) -> str:
     """What a person may have meant by a name that is not known."""
+    import difflib
+
     names = sorted(known)
     close = difflib.get_close_matches(name, names, n=1)
     return f"did you mean {close[0]!r}?" if close else f"known are {', '.join(names)}"

@@ -72,13 +72,17 @@ def given_fields(tables: Sequence[type], given: Mapping[str, Any]) -> tuple[dict
         if value is None:
             continue
         if one.field in values:
-            raise InputError(f"{one.flag} and {one.old} are one option, and both are given; leave out {one.old}")
+            raise InputError(f"{_flag(one.flag)} and {_flag(name)} are one option; give only {_flag(one.flag)}")
         if problem := one.problem(value):
             raise InputError(f"{one.field.replace('_', ' ')} {problem}")
         if name == one.old:
-            notes.append(f"note: {name.replace('_', '-')} is called {one.flag.replace('_', '-')} now")
+            notes.append(f"note: {_flag(name)} is called {_flag(one.flag)} now; the next version knows only that")
         values[one.field] = value
     return values, notes
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
 
 
 def recipe_fields(tables: Sequence[type], values: Mapping[str, Any]) -> dict[str, Any]:

@@ -92,7 +92,7 @@ def test_the_episodes_of_a_file(feats: Path, tmp_path: Path) -> None:
 def test_the_spelling_of_before_is_told(feats: Path) -> None:
     common = ("evaluate", "--cache", feats, "--method", "protonet", "--way", "3", "--json")
     before, now = (run(*common, flag, "10") for flag in ("--episodes", "--test-episodes"))
-    assert "note: episodes is called test-episodes now" in before.stderr
+    assert "note: --episodes is called --test-episodes now" in before.stderr
     assert "is called" not in now.stderr
     one, other = (json.loads(made.stdout)["results"][0]["accuracy"] for made in (before, now))
     assert one == other

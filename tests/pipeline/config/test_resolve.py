@@ -42,9 +42,9 @@ def test_a_name_of_before_is_taken_with_a_note() -> None:
     assert given_fields(TEST, {"test_episodes": 9}) == ({"episodes": 9}, [])
     values, notes = given_fields(TEST, {"episodes": 9})
     assert values == {"episodes": 9}
-    assert notes == ["note: episodes is called test-episodes now"]
-    with pytest.raises(InputError, match="test_episodes and episodes are one option"):
-        given_fields(TEST, {"episodes": 9, "test_episodes": 9})
+    assert notes == ["note: --episodes is called --test-episodes now; the next version knows only that"]
+    with pytest.raises(InputError, match="--test-episodes and --episodes are one option"):
+        given_fields(TEST, {"test_episodes": 9, "episodes": 9})
 
 
 @pytest.mark.parametrize(
