@@ -8,7 +8,7 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
-from ta2n.pipeline.config.options import Option, one_option, options
+from ta2n.pipeline.config.options import Option, options
 
 Given = dict[str, Any]
 """What was given on the line, by flag with underscores; the parameter of this name gives place to the flags."""
@@ -19,19 +19,22 @@ def literal(text: str) -> str:
     return re.sub(r"\[(?=[a-z])", r"\\[", text)
 
 
-def help_of(table: type, field: str) -> str:
-    """The help of one option, for a command that has its flag apart from the others of its class."""
-    return literal(one_option(table, field).help_with_default)
-
-
-def flags(*tables: type, without: tuple[str, ...] = ()) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def flags(
+    *tables: type, only: tuple[str, ...] = (), without: tuple[str, ...] = ()
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Gives a command the flags of settings classes, in the place of its parameter ``given``.
 
     Args:
         tables: the settings classes.
+        only: fields to leave it at; empty for all.
         without: fields whose flags the command has in another form.
     """
-    known = [one for table in tables for one in options(table) if one.field not in without]
+    known = [
+        one
+        for table in tables
+        for one in options(table)
+        if one.field not in without and (not only or one.field in only)
+    ]
     made = {one.flag: _flag(one) for one in known}
     made |= {one.old: _flag(one, name=one.old, hidden=True) for one in known if one.old}
 

@@ -7,8 +7,8 @@ from typing import Annotated, Any
 import typer
 
 from ta2n.cache_schema.errors import InputError
-from ta2n.cli.flags import help_of, literal
-from ta2n.pipeline.training import settings
+from ta2n.cli.console import note
+from ta2n.cli.flags import literal
 
 Cache = Annotated[Path, typer.Option("--cache", help="A feature store, or the folder that holds one.", metavar="PATH")]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.", metavar="NAME")]
@@ -39,9 +39,6 @@ RecipeFile = Annotated[
     Path | None,
     typer.Option("--recipe", help="A TOML file of settings, between the protocol's and the flags.", metavar="FILE"),
 ]
-Project = Annotated[
-    int | None, typer.Option("--project", help=help_of(settings.HeadOptions, "project"), show_default=False, min=0)
-]
 HeadOptions = Annotated[
     list[str] | None,
     typer.Option("--option", help="An option of the head, e.g. tc=false; may be repeated.", metavar="NAME=VALUE"),
@@ -50,6 +47,20 @@ Dataset = Annotated[
     str | None,
     typer.Option("--dataset", help="Which store, where --cache is a folder of several.", metavar="NAME"),
 ]
+
+
+def now_called(flag: str, value: str | None, old: str, old_value: str | None) -> str | None:
+    """The value of a flag that may be given by its name of before, which is told.
+
+    Raises:
+        InputError: both are given.
+    """
+    if old_value is None:
+        return value
+    if value is not None:
+        raise InputError(f"{flag} and {old} are one option; give only {flag}")
+    note(f"note: {old} is called {flag} now; the next version knows only that")
+    return old_value
 
 
 def whole(text: str, flag: str) -> int:

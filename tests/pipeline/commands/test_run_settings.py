@@ -137,7 +137,7 @@ def test_the_untrained_method_is_measured_as_it_is(wide: Path) -> None:
 def test_a_table_has_the_same_default_and_says_so(wide: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     flags = ["--way", "2", "--queries", "1", "--epochs", "1", "--episodes", "1", "--test-episodes", "3"]
-    arguments = ["table", "--cache", str(wide), "--only", "toy,sc,protonet", "--shots", "1", "--device", "cpu"]
+    arguments = ["table", "--cache", str(wide), "--only", "toy,sc,protonet", "--shot", "1", "--device", "cpu"]
     made = CliRunner().invoke(app, [*arguments, *flags])
     assert made.exit_code == 0, made.output
     assert made.stderr.count("--project 0 trains on all") == 1
