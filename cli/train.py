@@ -70,7 +70,7 @@ def train_head(
 
     Example: ta2n train-head --cache ./feats --method protonet,otam,ta2n --shot 1,5
     """
-    from ta2n.pipeline.commands.train_head import compare_planned, described, plan_training, train_planned
+    from ta2n.pipeline.commands.train_head import described, plan_training, train_planned
 
     names = comparison.method_names(method)
     shots = comparison.shot_numbers(shot or ("1" if len(names) == 1 else "1,5"))
@@ -97,6 +97,8 @@ def train_head(
     if dry_run:
         return
     if several:
+        from ta2n.pipeline.commands.compare import compare_planned
+
         rows = compare_planned(plan, on_note=note)
         comparison.report({plan.cache.manifest.dataset: rows}, plan.runs[0].way, as_json=as_json, as_csv=as_csv)
         return

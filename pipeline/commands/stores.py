@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 
 from ta2n.pipeline.cache import FeatureCache
-from ta2n.pipeline.datasets.splits import read_split_file
 
 
 def open_cache(path: Path, dataset: str | None = None, split_file: Path | None = None) -> FeatureCache:
@@ -22,6 +21,9 @@ def open_cache(path: Path, dataset: str | None = None, split_file: Path | None =
     """
     cache = FeatureCache.open(path, dataset)
     if split_file is not None:
+        # What reads folders is slow to import, and seldom needed here.
+        from ta2n.pipeline.datasets.splits import read_split_file
+
         split = read_split_file(split_file)
         cache.use_splits(np.array([split.get(label, "") for label in cache.videos.label.tolist()], dtype=np.str_))
     return cache

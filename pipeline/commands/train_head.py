@@ -1,4 +1,4 @@
-"""``ta2n train-head`` in Python: one head trained, or several methods side by side."""
+"""``ta2n train-head`` in Python: what would be trained, and one head trained."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,6 @@ from ta2n.pipeline.commands.tables import TRAIN, chosen
 from ta2n.pipeline.config.options import takes
 from ta2n.pipeline.config.resolve import given_fields, make, recipe_fields, resolve
 from ta2n.pipeline.config.testing import EvaluateSettings
-from ta2n.pipeline.report.table.runs import Exam, Row, compare
 from ta2n.pipeline.training import loop
 from ta2n.pipeline.training.settings import Progress, Settings
 
@@ -194,19 +193,6 @@ def train_planned(
     return loop.train_head(
         plan.cache, settings, plan.folder, device=plan.device, place=cache_in, on_episode=episode, on_epoch=epoch
     )
-
-
-def compare_planned(plan: TrainPlan, *, on_note: OnNote | None = None) -> list[Row]:
-    """Trains and tests the runs of a plan one by one, on the same test episodes, and sets them side by side."""
-    runs = list(plan.runs)
-
-    def show(settings: Settings) -> None:
-        number = 1 + runs.index(settings)
-        which = f"{settings.method}, {settings.shot}-shot ({number} of {len(runs)})"
-        tell([f"{plan.cache.manifest.dataset}: {which}"], on_note)
-
-    test = Exam(episodes=plan.test.episodes, queries=plan.test.queries, seed=plan.test.seed)
-    return compare(plan.cache, runs, plan.folder, test, device=plan.device, on_run=show)
 
 
 def described(settings: Settings) -> str:
