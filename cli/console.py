@@ -4,13 +4,16 @@ import json
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any, Protocol
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any, Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
+
+if TYPE_CHECKING:
+    from ta2n.pipeline.commands.reporting import OnProgress, Step
 
 _LINE_SECONDS = 10.0
 _FILE_WIDTH = 200
@@ -70,6 +73,23 @@ def progress(what: str, total: int, unit: str) -> Iterator[Bar]:
     with Progress(*columns, TimeRemainingColumn(), TextColumn("{task.fields[text]}"), console=console) as bar:
         task = bar.add_task(what, total=total, text="")
         yield lambda done, text="": bar.update(task, completed=done, text=text)
+
+
+@contextmanager
+def bars() -> Iterator["OnProgress"]:
+    """Shows the steps of a command: a :func:`progress` for each thing that is under way, one after the other."""
+    with ExitStack() as shown:
+        bar: Bar | None = None
+        what = ""
+
+        def show(step: "Step") -> None:
+            nonlocal bar, what
+            if bar is None or step.what != what:
+                shown.close()
+                what, bar = step.what, shown.enter_context(progress(step.what, step.total, step.unit))
+            bar(step.done, step.text)
+
+        yield show
 
 
 class _Lines:

@@ -54,8 +54,10 @@ def check(
 
     Example: ta2n dataset check ucf101 --root /data/UCF-101 --way 5 --shot 5
     """
+    from ta2n.pipeline.commands.machine import cores
+
     place, found = _check(name, root, splits, split_file, seed, way=way, shot=shot, queries=queries)
-    compared = _decode(place, found, decode, workers or options.cores(), seed) if decode else []
+    compared = _decode(place, found, decode, workers or cores(), seed) if decode else []
     values = _as_dict(name, place, found, compared) | {"way": way, "shot": shot, "queries": queries}
     if report:
         _write(report, values)

@@ -4,25 +4,28 @@ import contextlib
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from ta2n.cli import options
-from ta2n.cli.console import duration, note, print_json, progress, stdout, table
-from ta2n.cli.evaluate import Contender, from_checkpoint, from_method, measure
-from ta2n.cli.extract import extract
-from ta2n.cli.train import train_head
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from ta2n.pipeline.cache import FeatureCache
+from ta2n.cli.console import bars, duration, note, print_json, progress, stdout, table
+from ta2n.cli.extract import report as report_extraction
+from ta2n.cli.train import report as report_training
 
 PROJECT = 64
 WAY, SHOT = 5, 1
-TRAIN_QUERIES, TEST_QUERIES = 3, 1
+TEST_QUERIES = 1
+# A small projection, so that two cores do it in a minute or two.
+TRAINING: dict[str, Any] = {
+    "way": WAY,
+    "queries": 3,
+    "project": PROJECT,
+    "optimizer": "adam",
+    "lr": 1e-3,
+    "accumulate": 4,
+    "episodes": 100,
+}
 
 
 def demo(
@@ -58,8 +61,20 @@ def prepare(out: Path, *, clips: int = 20, device: str = "auto", seed: int = 0) 
     """Renders the clips and extracts their features where that was not done; the store."""
     _render(out / "clips", clips, seed)
     _say(f"ta2n extract --dataset {out}/clips --cache {out}/feats --backbone efficientnet-lite0 --no-flip")
-    extract(str(out / "clips"), out / "feats", backbone="efficientnet-lite0", flip=False, device=device)
-    return out / "feats" / "clips.zarr"
+    from ta2n.pipeline.commands.extract import extract
+
+    with bars() as show:
+        summary = extract(
+            out / "clips",
+            out / "feats",
+            backbone="efficientnet-lite0",
+            flip=False,
+            device=device,
+            on_note=note,
+            on_progress=show,
+        )
+    report_extraction(summary)
+    return summary.store
 
 
 def _render(folder: Path, clips: int, seed: int) -> None:
@@ -71,45 +86,48 @@ def _render(folder: Path, clips: int, seed: int) -> None:
 
 
 def _train(out: Path, method: str, *, epochs: int, device: str, seed: int) -> Path:
-    """Trains a head behind a small projection, so that two cores do it in a minute or two."""
+    """Trains a head; its run."""
     folder = out / "runs" / method
-    flags = f"--queries {TRAIN_QUERIES} --project {PROJECT} --optimizer adam --lr 0.001 --accumulate 4"
-    flags += f" --episodes 100 --epochs {epochs}"
+    flags = " ".join(f"--{name} {value}" for name, value in (TRAINING | {"epochs": epochs}).items())
     _say(f"ta2n train-head --cache {out}/feats --method {method} {flags} --out {folder}")
-    train_head(
-        cache=out / "feats",
-        method=method,
+    from ta2n.pipeline.commands.train_head import plan_training, train_planned
+
+    plan = plan_training(
+        out / "feats",
+        [method],
+        [SHOT],
         out=folder,
-        way=WAY,
-        shot=str(SHOT),
-        queries=TRAIN_QUERIES,
-        project=PROJECT,
-        optimizer="adam",
-        lr=1e-3,
-        accumulate=4,
-        episodes=100,
-        epochs=epochs,
         device=device,
-        seed=seed,
+        settings={**TRAINING, "epochs": epochs, "seed": seed},
+        on_note=note,
     )
+    with bars() as show:
+        report_training(train_planned(plan, on_note=note, on_progress=show), plan)
     return folder
 
 
 def _report(out: Path, runs: dict[str, Path], episodes: int, seed: int, device: str, as_json: bool) -> None:
     from ta2n.pipeline.cache import FeatureCache
+    from ta2n.pipeline.commands.contenders import from_checkpoint, from_method, measure
+    from ta2n.pipeline.commands.machine import torch_device
     from ta2n.pipeline.episodes import Episodes
     from ta2n.pipeline.evaluation.metrics import estimate, paired_difference
 
     cache = FeatureCache.open(out / "feats")
     contenders = {
-        "ProtoNet, untrained": from_method("protonet", cache, None, None, seed),
-        "TA2N, untrained": from_method("ta2n", cache, None, PROJECT, seed),
+        "ProtoNet, untrained": from_method("protonet", cache, seed=seed),
+        "TA2N, untrained": from_method("ta2n", cache, project=PROJECT, seed=seed),
         "ProtoNet, trained projection": from_checkpoint(runs["protonet"], cache),
         "TA2N, trained": from_checkpoint(runs["ta2n"], cache),
     }
-    _say(f"ta2n evaluate --cache {out}/feats --checkpoint {runs['ta2n']} --episodes {episodes} --against protonet")
+    _say(f"ta2n evaluate --cache {out}/feats --checkpoint {runs['ta2n']} --test-episodes {episodes} --against protonet")
     drawn = Episodes(cache.labels("test"), way=WAY, shot=SHOT, queries=TEST_QUERIES, seed=seed, name="the test split")
-    found = {name: _accuracies(one, cache, drawn, episodes, device) for name, one in contenders.items()}
+    where = torch_device(device)
+    with bars() as show:
+        found = {
+            name: measure(one, cache, drawn, episodes, device=where, on_progress=show).accuracies
+            for name, one in contenders.items()
+        }
     base = found["ProtoNet, trained projection"]
     if as_json:
         print_json({name: vars(estimate(values)) for name, values in found.items()})
@@ -124,7 +142,3 @@ def _report(out: Path, runs: dict[str, Path], episodes: int, seed: int, device: 
     ]
     title = f"{WAY}-way {SHOT}-shot on 5 classes never trained on, {episodes} episodes (chance is 20 %)"
     stdout().print(table(title, ["method", "accuracy", "against trained ProtoNet"], rows))
-
-
-def _accuracies(one: Contender, cache: "FeatureCache", drawn: Any, episodes: int, device: str) -> "NDArray[np.float64]":
-    return measure(one, cache, drawn, episodes, device=device)[0]

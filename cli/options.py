@@ -1,21 +1,14 @@
 """Options that several commands share, and how their text becomes values."""
 
-import inspect
 import json
-import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from ta2n.cache_schema.errors import InputError
-
-if TYPE_CHECKING:
-    import torch
-
-    from ta2n.pipeline.cache import FeatureCache
-    from ta2n.pipeline.config.protocols import Protocol
-    from ta2n.pipeline.config.recipes import Recipe
+from ta2n.cli.console import note
+from ta2n.cli.flags import literal
 
 Cache = Annotated[Path, typer.Option("--cache", help="A feature store, or the folder that holds one.", metavar="PATH")]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.", metavar="NAME")]
@@ -26,27 +19,25 @@ SplitFile = Annotated[
     Path | None,
     typer.Option(
         "--split-file",
-        help='A JSON file {"train": [classes], "val": [...], "test": [...]}; replaces the splits of the data set.',
+        help=literal(
+            'A JSON file {"train": [classes], "val": [...], "test": [...]}; replaces the splits of the data set.'
+        ),
         metavar="FILE",
     ),
 ]
-Method = Annotated[str, typer.Option("--method", help="Name of the head: ta2n, protonet, ...", metavar="NAME")]
 ProtocolName = Annotated[
     str | None,
     typer.Option(
         "--protocol",
-        help="Named settings: ta2n-paper, ta2n-code or trx; a recipe and flags override them. [default: ta2n-paper]",
+        help=literal(
+            "Named settings: ta2n-paper, ta2n-code or trx; a recipe and flags override them. [default: ta2n-paper]"
+        ),
         metavar="NAME",
     ),
 ]
 RecipeFile = Annotated[
     Path | None,
     typer.Option("--recipe", help="A TOML file of settings, between the protocol's and the flags.", metavar="FILE"),
-]
-SomeSeed = Annotated[int | None, typer.Option("--seed", help="Seed of everything random. [default: 0]", min=0)]
-Project = Annotated[
-    int | None,
-    typer.Option("--project", help="Put a learned 1×1 projection to this many channels before the head.", min=1),
 ]
 HeadOptions = Annotated[
     list[str] | None,
@@ -58,51 +49,18 @@ Dataset = Annotated[
 ]
 
 
-def torch_device(name: str) -> "torch.device":
-    """The device meant by ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+def now_called(flag: str, value: str | None, old: str, old_value: str | None) -> str | None:
+    """The value of a flag that may be given by its name of before, which is told.
 
     Raises:
-        InputError: the name is not a device, or this machine does not have it.
+        InputError: both are given.
     """
-    import torch
-
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise InputError(f"--device {name!r} is not a device; give auto, cpu, cuda or cuda:N") from error
-    if device.type not in ("cpu", "cuda"):
-        raise InputError(f"--device {name!r} is not supported; give auto, cpu, cuda or cuda:N")
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise InputError(
-            f"--device {name}: this machine has {torch.cuda.device_count()} CUDA devices; use --device cpu"
-        )
-    return device
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def chosen(name: str | None, recipe: Path | None) -> "tuple[str, Protocol, Recipe]":
-    """The protocol that a flag or else a recipe names, and the recipe.
-
-    Raises:
-        InputError: there is no such protocol, or the recipe cannot be read.
-    """
-    from ta2n.cli.console import note
-    from ta2n.pipeline.config.protocols import PROTOCOLS
-    from ta2n.pipeline.config.recipes import Recipe, read_recipe
-
-    read = read_recipe(recipe) if recipe else Recipe()
-    wanted = name or read.protocol or "ta2n-paper"
-    if wanted not in PROTOCOLS:
-        raise InputError(f"--protocol {wanted!r} is not known; choose one of {', '.join(PROTOCOLS)}")
-    if PROTOCOLS[wanted].note:
-        note(f"note: protocol {wanted}: {PROTOCOLS[wanted].note}")
-    return wanted, PROTOCOLS[wanted], read
+    if old_value is None:
+        return value
+    if value is not None:
+        raise InputError(f"{flag} and {old} are one option; give only {flag}")
+    note(f"note: {old} is called {flag} now; the next version knows only that")
+    return old_value
 
 
 def whole(text: str, flag: str) -> int:
@@ -115,23 +73,6 @@ def whole(text: str, flag: str) -> int:
         return int(text)
     except ValueError as error:
         raise InputError(f"{flag} has {text.strip()!r}, expected whole numbers separated by commas") from error
-
-
-def default_frames(cache: "FeatureCache") -> int:
-    """T of a head on a store: the field's 8, or as many as are there."""
-    return min(8, cache.map_shape[1])
-
-
-def accepted(method: str) -> list[str]:
-    """Names of the options that a method's head takes; empty for an unknown method, which building it will name."""
-    from ta2n.pipeline.heads import HEADS
-
-    return list(inspect.signature(HEADS[method]).parameters) if method in HEADS else []
-
-
-def head_arguments(method: str, texts: list[str] | None, project: int | None) -> dict[str, Any]:
-    """The options of a head as given on the line; ``--project`` only where it is used."""
-    return head_options(texts or []) | ({} if project is None else {"project": project})
 
 
 def head_options(texts: list[str]) -> dict[str, Any]:
@@ -150,18 +91,3 @@ def head_options(texts: list[str]) -> dict[str, Any]:
         except ValueError:
             options[name.strip().replace("-", "_")] = value
     return options
-
-
-def open_cache(path: Path, dataset: str | None, split_file: Path | None) -> "FeatureCache":
-    """Opens the store that the options mean, with the splits that they mean."""
-    from ta2n.pipeline.cache import FeatureCache
-
-    cache = FeatureCache.open(path, dataset)
-    if split_file is not None:
-        import numpy as np
-
-        from ta2n.pipeline.datasets.splits import read_split_file
-
-        split = read_split_file(split_file)
-        cache.use_splits(np.array([split.get(label, "") for label in cache.videos.label.tolist()], dtype=np.str_))
-    return cache

@@ -80,7 +80,7 @@ def extract_found(sources: Sources, cache: Path, root: Path | None, splits: Path
     for name in list(sources.found):
         note(f"\n$ ta2n extract --dataset {name} --cache {cache}" + (f" --root {root}" if root else ""))
         with contextlib.redirect_stdout(sys.stderr):
-            extract(name, cache, root=root, splits=splits, device=device)
+            extract(dataset=name, cache=cache, root=root, splits=splits, device=device)
         sources.stores[name] = cache / f"{name}.zarr"
         del sources.found[name]
 

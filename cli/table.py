@@ -8,15 +8,18 @@ import typer
 
 from ta2n.cli import comparison, options, rows, sources
 from ta2n.cli.console import duration, note, print_json, size, stdout, table
-from ta2n.cli.train import run_settings
+from ta2n.cli.flags import Given, flags, literal
+from ta2n.pipeline.commands.tables import TRAIN
+from ta2n.pipeline.training.settings import Settings
 
 if TYPE_CHECKING:
+    import torch
+
     from ta2n.pipeline.cache import FeatureCache
     from ta2n.pipeline.config.protocols import Protocol
     from ta2n.pipeline.report.table.fill import Plan
     from ta2n.pipeline.report.table.results import Result
     from ta2n.pipeline.report.table.rows import TableRow
-    from ta2n.pipeline.training.settings import Settings
 
 TITLE = "Few-shot action recognition on cached features"
 DEMO_TITLE = "Rendered demo clips, NOT the paper's data: few-shot action recognition on cached features"
@@ -35,15 +38,29 @@ DEMO_SETTINGS: dict[str, Any] = {
 MAP_BYTES = 2048 * 8 * 7 * 7 * 2
 
 
+# What rows of the table may be trained with; the rest is for their recipes.
+_FIELDS = ("way", "queries", "epochs", "episodes_per_epoch", "accumulate", "optimizer", "learning_rate", "project")
+
+
+@flags(*TRAIN, only=_FIELDS)
 def make_table(
+    *,
     cache: options.Cache = Path("feats"),
     only: Annotated[
         str, typer.Option(help="Data sets and methods to leave it at, separated by commas.", metavar="NAMES")
     ] = "",
-    shots: Annotated[str, typer.Option(help="Numbers of shots K, separated by commas.", metavar="NUMBERS")] = "1,5",
+    shot: Annotated[
+        str | None,
+        typer.Option(help=literal("Numbers of shots K, separated by commas. [default: 1,5]"), metavar="NUMBERS"),
+    ] = None,
+    shots: Annotated[str | None, typer.Option(hidden=True)] = None,
     root: rows.Root = None,
     splits: rows.Splits = None,
-    seeds: Annotated[str, typer.Option(help="Seeds of training, separated by commas.", metavar="NUMBERS")] = "0",
+    seed: Annotated[
+        str | None,
+        typer.Option(help=literal("Seeds of training, separated by commas. [default: 0]"), metavar="NUMBERS"),
+    ] = None,
+    seeds: Annotated[str | None, typer.Option(hidden=True)] = None,
     recipes: Annotated[
         Path | None, typer.Option(help="Folder of the rows, one TOML file each. [default: ta2n's]", metavar="FOLDER")
     ] = None,
@@ -51,20 +68,7 @@ def make_table(
     tuned: Annotated[
         Path, typer.Option("--finetuned", help="Folder of what was trained end to end.", metavar="FOLDER")
     ] = Path("runs/finetuned"),
-    way: Annotated[int, typer.Option(help="Classes N in an episode.", min=2)] = 5,
-    queries: Annotated[
-        int | None, typer.Option(help="Training queries of a class. [default: the protocol's]", min=1)
-    ] = None,
-    epochs: Annotated[int | None, typer.Option(help="At most this many epochs. [default: 10]", min=1)] = None,
-    episodes: Annotated[
-        int | None, typer.Option(help="Training episodes in an epoch. [default: the protocol's]", min=1)
-    ] = None,
-    accumulate: Annotated[int | None, typer.Option(help="Episodes to a step. [default: the protocol's]", min=1)] = None,
-    optimizer: Annotated[
-        str | None, typer.Option(help="sgd or adam. [default: the protocol's]", metavar="NAME")
-    ] = None,
-    lr: Annotated[float | None, typer.Option(help="Learning rate. [default: the protocol's]")] = None,
-    project: options.Project = None,
+    given: Given,
     test_episodes: Annotated[int | None, typer.Option(help="Test episodes. [default: the protocol's]", min=2)] = None,
     protocol: options.ProtocolName = None,
     device: options.Device = "auto",
@@ -76,41 +80,41 @@ def make_table(
     Run again to continue. Writes table.md, table.csv, table.tex and table.html. Without any data set the table is made
     on clips that ta2n renders, and says so.
 
-    Example: ta2n table --cache ./feats --only ucf101,protonet,ta2n --shots 1,5
+    Example: ta2n table --cache ./feats --only ucf101,protonet,ta2n --shot 1,5
     """
+    from ta2n.pipeline.commands.machine import torch_device
+    from ta2n.pipeline.commands.tables import chosen as choose
     from ta2n.pipeline.report.table.files import write_table
     from ta2n.pipeline.report.table.fill import Plan, without_store
     from ta2n.pipeline.report.table.results import as_record
     from ta2n.pipeline.report.table.rows import read_rows
     from ta2n.pipeline.report.table.runs import Exam
 
-    called, chosen, _ = options.chosen(protocol, None)
-    given = {
-        "way": way,
-        "queries": queries,
-        "epochs": epochs,
-        "episodes": episodes,
-        "accumulate": accumulate,
-        "optimizer": optimizer,
-        "lr": lr,
-        "project": project,
-    }
+    asked = choose(protocol)
+    called, chosen = asked.name, asked.protocol
+    for line in asked.notes:
+        note(line)
+    where, told = torch_device(device), list[str]()
+    given = {"way": Settings.way} | given
+    way = given["way"]
+    shot = options.now_called("--shot", shot, "--shots", shots) or "1,5"
+    seed = options.now_called("--seed", seed, "--seeds", seeds) or "0"
     wanted, datasets = _chosen(read_rows(recipes or _own_recipes()), only)
     at_hand = sources.find(cache, datasets, root, splits)
     demo = not at_hand.stores and not at_hand.found
-    settings = {name: value for name, value in given.items() if value is not None}
+    settings = given
     if demo:
         settings = DEMO_SETTINGS | settings
         test_episodes = test_episodes or DEMO_TEST_EPISODES
     plan = Plan(
         rows=wanted,
-        shots=comparison.shot_numbers(shots),
-        seeds=[options.whole(seed, "--seeds") for seed in seeds.split(",")],
-        settings=_settings_of(chosen, settings),
+        shots=comparison.shot_numbers(shot),
+        seeds=[options.whole(one, "--seed") for one in seed.split(",")],
+        settings=_settings_of(chosen, settings, where, told),
         exam=Exam(episodes=test_episodes or chosen.test_episodes, queries=chosen.test_queries),
         runs=out,
         tuned=tuned,
-        device=options.torch_device(device),
+        device=where,
     )
     if demo:
         note(f"no features in {cache}, and no data set on disk.\n{sources.how_to_get_them(cache)}")
@@ -123,7 +127,7 @@ def make_table(
     results = [result for store in at_hand.stores.values() for result in _fill(store, plan)]
     for name, reason in at_hand.missing.items():
         results += without_store(name, plan, reason)
-    notes = _notes(plan, called, settings)
+    notes = _notes(plan, called, settings) + [line.removeprefix("note: ") for line in told]
     files = write_table(results, out, title=DEMO_TITLE if demo else TITLE, way=way, notes=notes)
     if as_json:
         print_json({"files": files, "results": [as_record(result, results) for result in results]})
@@ -147,12 +151,22 @@ def _chosen(rows: list["TableRow"], only: str) -> tuple[list["TableRow"], list[s
 
 
 def _settings_of(
-    protocol: "Protocol", given: dict[str, Any]
-) -> Callable[["FeatureCache", "TableRow", int, int], "Settings"]:
-    """What a run is trained with: a flag, else the row's recipe, else the protocol."""
+    protocol: "Protocol", given: dict[str, Any], device: "torch.device", told: list[str]
+) -> Callable[["FeatureCache", "TableRow", int, int], Settings]:
+    """What a run is trained with: a flag, else its recipe, else the protocol, else what suits the device.
 
-    def settings(cache: "FeatureCache", row: "TableRow", shot: int, seed: int) -> "Settings":
-        return run_settings(cache, row.method, shot, protocol, [given | {"seed": seed}, row.train])
+    Lines worth knowing are said once, and added to ``told``.
+    """
+    from ta2n.pipeline.commands.settings import run_settings
+
+    def settings(cache: "FeatureCache", row: "TableRow", shot: int, seed: int) -> Settings:
+        said = given | {"shot": shot, "seed": seed}
+        found, notes = run_settings(cache, row.method, protocol, said, row.train, device=device)
+        for line in notes:
+            if line not in told:
+                told.append(line)
+                note(line)
+        return found
 
     return settings
 

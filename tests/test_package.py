@@ -3,6 +3,10 @@
 import subprocess
 import sys
 
+import pytest
+
+import ta2n
+
 
 def imported_by(statement: str) -> set[str]:
     code = f"{statement}\nimport sys\nprint('\\n'.join(sys.modules))"
@@ -27,3 +31,16 @@ def test_help_imports_nothing_heavy() -> None:
         asked = f"import contextlib, os, sys, ta2n.cli\nsys.argv = ['ta2n', *{arguments}]"
         run = "with contextlib.redirect_stdout(open(os.devnull, 'w')), contextlib.suppress(SystemExit): ta2n.cli.main()"
         assert not imported_by(f"{asked}\n{run}") & heavy
+
+
+def test_python_functions_are_imported_when_they_are_asked_for() -> None:
+    assert not imported_by("import ta2n; assert 'train_head' in dir(ta2n)") & {"torch", "numpy", "ta2n.pipeline"}
+    asked = imported_by("import ta2n; assert callable(ta2n.extract)\nassert ta2n.extract is ta2n.extract")
+    assert {"torch", "ta2n.pipeline.commands.extract"} <= asked
+    assert not imported_by("from ta2n.pipeline.commands import tables") & {"torch", "numpy", "zarr", "dask"}
+
+
+def test_what_the_package_does_not_have_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="has no attribute 'finetuned'"):
+        ta2n.finetuned  # noqa: B018
+    assert callable(ta2n.evaluate)

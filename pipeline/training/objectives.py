@@ -10,7 +10,6 @@ from ta2n.cache_schema.errors import InputError
 from ta2n.pipeline.episodes import Labels
 from ta2n.pipeline.heads import HEADS, Head
 
-OBJECTIVES = ("episodic", "base")
 _FIRST_SCALE = 10.0
 
 

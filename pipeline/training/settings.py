@@ -1,22 +1,20 @@
-"""What a training run is asked to do, and how far it is."""
+"""What a training run is asked to do, and how far it is. Imports nothing heavy: ``ta2n --help`` reads the options."""
 
 from dataclasses import dataclass, field
 from typing import Any
 
-from ta2n.cache_schema.errors import InputError
-from ta2n.pipeline.training.objectives import OBJECTIVES
+from ta2n.pipeline.config.options import check, option
 
 OPTIMIZERS = ("sgd", "adam")
+OBJECTIVES = ("episodic", "base")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What decides the result of a training run on a given cache.
+    """What decides the result of a training run on a given cache; most fields are options of ``ta2n train-head``.
 
     Attributes:
         method: name of the head.
-        objective: ``episodic`` (the head's loss on episodes) or ``base`` (a cosine classifier over the base classes,
-            on batches of as many clips as an episode has).
         options: further arguments of :func:`build_head`.
         way: N.
         shot: K.
@@ -25,41 +23,70 @@ class Settings:
         epochs: at most this many.
         episodes_per_epoch: training episodes in each.
         accumulate: episodes to an optimiser step; the loss is summed over queries and divided by this.
+        objective: ``episodic`` (the head's loss on episodes) or ``base`` (a cosine classifier over the base classes,
+            on batches of as many clips as an episode has).
         optimizer: ``sgd`` (the paper's, no momentum) or ``adam``.
         learning_rate: of the optimiser.
         val_episodes: on the val split after each epoch, to select the best weights; 0 keeps the last ones.
         patience: epochs without a better val accuracy before the run stops.
         seed: of everything random.
+
+    Raises:
+        InputError: a value is of another type or out of its range.
     """
 
     method: str
-    objective: str = "episodic"
     options: dict[str, Any] = field(default_factory=dict)
-    way: int = 5
-    shot: int = 1
-    queries: int = 5
-    frames: int = 8
-    epochs: int = 10
-    episodes_per_epoch: int = 200
-    accumulate: int = 16
-    optimizer: str = "sgd"
-    learning_rate: float = 1e-3
-    val_episodes: int = 200
-    patience: int = 10
-    seed: int = 0
+    way: int = option(5, help="Classes N in an episode.", low=2)
+    shot: int = option(1, help="Support clips K of a class.", low=1, recipe=None)
+    queries: int = option(5, help="Query clips of a class.", low=1, protocol="train_queries")
+    frames: int = option(8, help="Frames T of the head.", low=1, shown="8, or as many as are cached")
+    epochs: int = option(10, help="At most this many epochs.", low=1)
+    episodes_per_epoch: int = option(
+        200, help="Training episodes in an epoch.", low=1, protocol="episodes_per_epoch", recipe="episodes"
+    )
+    accumulate: int = option(16, help="Episodes to an optimiser step.", low=1, protocol="accumulate")
+    objective: str = option(
+        "episodic",
+        help="episodic, or base: a classifier over the base classes.",
+        choices=OBJECTIVES,
+        metavar="NAME",
+        shown="the method's",
+    )
+    optimizer: str = option(
+        "sgd", help="sgd (the paper's) or adam.", choices=OPTIMIZERS, protocol="optimizer", metavar="NAME"
+    )
+    learning_rate: float = option(1e-3, help="Learning rate.", above=0, protocol="learning_rate", recipe="lr")
+    val_episodes: int = option(
+        200, help="Episodes on the val split after each epoch, to keep the best weights; 0 for none.", low=0
+    )
+    patience: int = option(10, help="Stop after this many epochs without a better val accuracy.", low=1)
+    seed: int = option(0, help="Seed of everything random.", low=0)
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "episodes_per_epoch", "accumulate", "patience"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name} is {getattr(self, name)}, expected at least 1")
-        if self.val_episodes < 0:
-            raise InputError(f"val_episodes is {self.val_episodes}, expected 0 (no selection) or more")
-        if self.optimizer not in OPTIMIZERS:
-            raise InputError(f"optimizer {self.optimizer!r} is not known; choose {' or '.join(OPTIMIZERS)}")
-        if self.objective not in OBJECTIVES:
-            raise InputError(f"objective {self.objective!r} is not known; choose {' or '.join(OBJECTIVES)}")
-        if not self.learning_rate > 0:
-            raise InputError(f"learning rate is {self.learning_rate}, expected a positive number")
+        check(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeadOptions:
+    """Options of heads that every method's training takes; they end in :attr:`Settings.options`.
+
+    Attributes:
+        dropout: probability on the maps, for the heads that have it.
+        project: channels that a learned 1×1 projection in front of the head makes; 0 for none. None leaves it to the
+            machine: see :func:`ta2n.pipeline.commands.settings.run_settings`.
+    """
+
+    dropout: float = option(0.5, help="Dropout on the cached maps.", low=0, high=0.99, protocol="dropout")
+    project: int | None = option(
+        None,
+        help="Put a learned 1×1 projection to this many channels before the head; 0 for none.",
+        low=0,
+        shown="on a CPU, 256 for a head that learns, where more channels are cached; else 0",
+    )
+
+    def __post_init__(self) -> None:
+        check(self)
 
 
 @dataclass

@@ -142,7 +142,7 @@ def test_train_then_evaluate_against_a_method(feats: Path, tmp_path: Path) -> No
     assert "epoch 1: val" in trained.stderr
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     assert [line["epoch"] for line in lines] == [0, 1]
-    chosen = ("--checkpoint", tmp_path / "run", "--against", "protonet", "--episodes", "40")
+    chosen = ("--checkpoint", tmp_path / "run", "--against", "protonet", "--test-episodes", "40")
     tested = run("evaluate", "--cache", feats, *chosen, "--json")
     values = json.loads(tested.stdout)
     assert (values["way"], values["shot"], values["episodes"], values["split"]) == (3, 1, 40, "test")
@@ -150,13 +150,15 @@ def test_train_then_evaluate_against_a_method(feats: Path, tmp_path: Path) -> No
     assert theirs["method"] == "protonet"
     assert values["paired_difference"]["mean"] == pytest.approx(ours["accuracy"] - theirs["accuracy"])
     alone = json.loads(
-        run("evaluate", "--cache", feats, "--method", "protonet", "--way", "3", "--episodes", "40", "--json").stdout
+        run(
+            "evaluate", "--cache", feats, "--method", "protonet", "--way", "3", "--test-episodes", "40", "--json"
+        ).stdout
     )
     assert alone["results"][0]["accuracy"] == theirs["accuracy"]
 
 
 def test_evaluate_prints_a_table(feats: Path) -> None:
-    tested = run("evaluate", "--cache", feats, "--method", "protonet", "--episodes", "20", "--against", "ta2n")
+    tested = run("evaluate", "--cache", feats, "--method", "protonet", "--test-episodes", "20", "--against", "ta2n")
     assert tested.exit_code == 0
     assert "toy, test (48 clips): 5-way 1-shot, 20 episodes of 1 queries a class, seed 0" in tested.stdout
     assert "paired difference, first - second:" in tested.stdout
@@ -168,7 +170,7 @@ def test_a_method_without_parameters_can_be_trained_and_tested(feats: Path, tmp_
     trained = run("train-head", "--cache", feats, "--method", "protonet", *TRAIN, "--out", tmp_path / "run")
     assert trained.exit_code == 0, trained.output
     assert "nothing to train" in trained.stdout
-    assert run("evaluate", "--cache", feats, "--checkpoint", tmp_path / "run", "--episodes", "5").exit_code == 0
+    assert run("evaluate", "--cache", feats, "--checkpoint", tmp_path / "run", "--test-episodes", "5").exit_code == 0
 
 
 @pytest.mark.parametrize(
@@ -179,11 +181,14 @@ def test_a_method_without_parameters_can_be_trained_and_tested(feats: Path, tmp_
         (("train-head", "--method", "abc"), "no method named 'abc'"),
         (("train-head", "--option", "tc"), "expected NAME=VALUE"),
         (("train-head", "--option", "colour=1"), "no option colour"),
-        (("train-head", "--protocol", "abc"), "--protocol 'abc' is not known; choose one of ta2n-paper"),
+        (("train-head", "--protocol", "abc"), "protocol 'abc' is not known; choose one of ta2n-paper"),
         (("train-head", "--way", "30"), "the train split cannot give a 30-way"),
-        (("train-head", "--device", "abacus"), "--device 'abacus' is not a device"),
-        (("train-head", "--device", "cuda:99"), "CUDA devices; use --device cpu"),
-        (("train-head", "--lr", "-1"), "learning rate is -1.0"),
+        (("train-head", "--device", "abacus"), "device 'abacus' is not a device"),
+        (("train-head", "--device", "cuda:99"), "CUDA devices; use cpu"),
+        (("train-head", "--lr", "-1"), "learning rate is -1.0, expected more than 0"),
+        (("train-head", "--optimizer", "rms"), "optimizer 'rms' is not known; choose sgd or adam"),
+        (("extract", "--dataset", ".", "--compression", "zip"), "compression 'zip' is not known"),
+        (("extract", "--dataset", ".", "--deadline", "0"), "deadline is 0.0, expected more than 0"),
         (("evaluate",), "give either --checkpoint RUN or --method NAME"),
         (("evaluate", "--method", "protonet", "--split", "dev"), "no clip belongs to split 'dev'"),
         (("evaluate", "--method", "protonet", "--shot", "9"), "the test split cannot give a 5-way 9-shot"),
@@ -288,7 +293,7 @@ def test_the_main_job_on_real_clips(tmp_path: Path) -> None:
     )  # fmt: skip
     assert trained.returncode == 0, trained.stderr
     tested = process(
-        "evaluate", "--cache", tmp_path / "feats", "--checkpoint", tmp_path / "run", "--episodes", "100", "--json"
+        "evaluate", "--cache", tmp_path / "feats", "--checkpoint", tmp_path / "run", "--test-episodes", "100", "--json"
     )
     assert tested.returncode == 0, tested.stderr
     accuracy = json.loads(tested.stdout)["results"][0]["accuracy"]

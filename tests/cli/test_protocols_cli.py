@@ -72,7 +72,7 @@ def test_a_protocol_decides_what_is_extracted(tmp_path: Path) -> None:
 def test_the_episodes_of_a_file(feats: Path, tmp_path: Path) -> None:
     common = ("evaluate", "--cache", feats, "--method", "protonet", "--json")
     file = tmp_path / "lists" / "episodes.json.gz"
-    shape = ("--way", "3", "--episodes", "40", "--seed", "4")
+    shape = ("--way", "3", "--test-episodes", "40", "--seed", "4")
     drawn = run(*common, *shape, "--episodes-file", file)
     assert drawn.exit_code == 0, drawn.output
     assert "was not there: wrote 40 episodes to it" in drawn.stderr
@@ -81,12 +81,24 @@ def test_the_episodes_of_a_file(feats: Path, tmp_path: Path) -> None:
     first, second = json.loads(drawn.stdout), json.loads(listed.stdout)
     assert first["results"][0]["accuracy"] == second["results"][0]["accuracy"]
     assert (second["way"], second["shot"], second["episodes"], second["seed"]) == (3, 1, 40, 4)
-    fewer = json.loads(run(*common, "--episodes-file", file, "--episodes", "10").stdout)
+    fewer = json.loads(run(*common, "--episodes-file", file, "--test-episodes", "10").stdout)
     assert fewer["episodes"] == 10
-    for flags in (("--way", "5"), ("--episodes", "41"), ("--seed", "0")):
+    for flags in (("--way", "5"), ("--test-episodes", "41"), ("--seed", "0")):
         refused = run(*common, "--episodes-file", file, *flags)
         assert refused.exit_code == 2
         assert "leave it out" in refused.stderr
+
+
+def test_the_spelling_of_before_is_told(feats: Path) -> None:
+    common = ("evaluate", "--cache", feats, "--method", "protonet", "--way", "3", "--json")
+    before, now = (run(*common, flag, "10") for flag in ("--episodes", "--test-episodes"))
+    assert "note: --episodes is called --test-episodes now" in before.stderr
+    assert "is called" not in now.stderr
+    one, other = (json.loads(made.stdout)["results"][0]["accuracy"] for made in (before, now))
+    assert one == other
+    both = run(*common, "--episodes", "10", "--test-episodes", "10")
+    assert both.exit_code == 2
+    assert "are one option" in both.stderr
 
 
 def test_an_unknown_protocol(feats: Path) -> None:

@@ -32,7 +32,7 @@ def feats(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_table_of_a_store_of_ones_own(feats: Path, nowhere: Path) -> None:
-    arguments = ("table", "--cache", feats, "--only", "toy,tsn++,protonet", "--shots", "1,3", "--seeds", "0,1", *SHORT)
+    arguments = ("table", "--cache", feats, "--only", "toy,tsn++,protonet", "--shot", "1,3", "--seed", "0,1", *SHORT)
     made = run(*arguments)
     assert made.exit_code == 0, made.output
     assert "toy, 3-way 1-shot" in made.stdout
@@ -51,7 +51,7 @@ def test_a_table_of_a_store_of_ones_own(feats: Path, nowhere: Path) -> None:
 
 def test_what_cannot_be_done_has_its_reason_and_the_rest_goes_on(feats: Path, nowhere: Path) -> None:
     # 8 clips of a class: 7 shots and 2 training queries do not go, 1 shot does.
-    made = run("table", "--cache", feats, "--only", "toy,protonet", "--shots", "7,1", "--json", *SHORT)
+    made = run("table", "--cache", feats, "--only", "toy,protonet", "--shot", "7,1", "--json", *SHORT)
     assert made.exit_code == 0, made.output
     seven, one = json.loads(made.stdout)["results"]
     assert seven["accuracy"] is None
@@ -61,7 +61,7 @@ def test_what_cannot_be_done_has_its_reason_and_the_rest_goes_on(feats: Path, no
 
 
 def test_the_papers_data_sets_that_are_not_there_say_so(feats: Path, nowhere: Path) -> None:
-    made = run("table", "--cache", feats, "--only", "toy,ucf101,ta2n,protonet", "--shots", "1", "--json", *SHORT)
+    made = run("table", "--cache", feats, "--only", "toy,ucf101,ta2n,protonet", "--shot", "1", "--json", *SHORT)
     assert made.exit_code == 0, made.output
     rows = {(row["dataset"], row["method"]): row for row in json.loads(made.stdout)["results"]}
     assert rows["ucf101", "ta2n"]["accuracy"] is None
@@ -92,7 +92,7 @@ def test_without_any_data_the_demos_clips_and_the_way_to_the_real_table(nowhere:
     ("arguments", "message"),
     [
         (("--only", "ucf102"), "neither a method of the recipes nor a data set"),
-        (("--shots", "one"), "expected whole numbers"),
+        (("--shot", "one"), "expected whole numbers"),
         (("--recipes", "nothing"), "holds no recipe"),
     ],
 )
@@ -100,3 +100,17 @@ def test_bad_input(nowhere: Path, arguments: tuple[str, ...], message: str) -> N
     made = run("table", *arguments)
     assert made.exit_code == 2
     assert message in made.stderr
+
+
+def test_the_spellings_of_before_are_told(feats: Path, nowhere: Path) -> None:
+    common = ("table", "--cache", feats, "--only", "toy,protonet", *SHORT, "--json")
+    before = run(*common, "--shots", "2", "--seeds", "3")
+    assert before.exit_code == 0, before.output
+    assert "--shots is called --shot now" in before.stderr
+    assert "--seeds is called --seed now" in before.stderr
+    now = run(*common, "--shot", "2", "--seed", "3")
+    assert "is called" not in now.stderr
+    assert json.loads(now.stdout)["results"] == json.loads(before.stdout)["results"]
+    both = run(*common, "--shot", "2", "--shots", "2")
+    assert both.exit_code == 2
+    assert "--shot and --shots are one option" in both.stderr

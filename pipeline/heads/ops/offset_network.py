@@ -156,7 +156,6 @@ class OffsetNetwork(nn.Sequential):
 
 
 def _layers(channels: int) -> tuple[nn.Module, ...]:
-    last = nn.Conv1d(64, 2, 1)
     layers = (
         nn.Conv3d(2 * channels, 128, 3, padding=1),
         nn.BatchNorm3d(128),
@@ -170,10 +169,10 @@ def _layers(channels: int) -> tuple[nn.Module, ...]:
         nn.Flatten(2),
         nn.Conv1d(128, 64, 1),
         nn.ReLU(),
-        last,
+        nn.Conv1d(64, 2, 1),
         nn.Tanh(),
     )
-    for weight in last.parameters():
+    for weight in layers[12].parameters():
         nn.init.zeros_(weight)
     return layers
 

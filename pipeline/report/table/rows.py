@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from ta2n.cache_schema.errors import InputError, MissingError
+from ta2n.pipeline.config.options import recipe_names
 from ta2n.pipeline.config.recipes import check_table, read_toml
 from ta2n.pipeline.heads import HEADS
+from ta2n.pipeline.training.settings import HeadOptions, Settings
 
 _NAMES = {"method", "title", "train", "published"}
 
@@ -83,9 +85,8 @@ def read_row(file: Path) -> TableRow:
     published: dict[tuple[str, int], Published] = {}
     for entry in values.get("published", []):
         published |= _published(entry, file)
-    return TableRow(
-        values["method"], str(values["title"]), check_table(values.get("train", {}), "train", file), published, file
-    )
+    train = check_table(values.get("train", {}), "train", file, recipe_names(Settings, HeadOptions))
+    return TableRow(values["method"], str(values["title"]), train, published, file)
 
 
 def _published(entry: Mapping[str, Any], file: Path) -> dict[tuple[str, int], Published]:

@@ -8,9 +8,14 @@ from hypothesis import strategies as st
 
 from ta2n.cache_schema.errors import InputError, MissingError
 from ta2n.pipeline.clips import RULES
+from ta2n.pipeline.commands import tables
+from ta2n.pipeline.config.options import recipe_names
 from ta2n.pipeline.config.protocols import PROTOCOLS
-from ta2n.pipeline.config.recipes import Recipe, first_given, read_recipe
+from ta2n.pipeline.config.recipes import Recipe, read_recipe
+from ta2n.pipeline.config.resolve import first_given
 from ta2n.pipeline.features.preprocess import parse_resize
+
+TABLES = {name: recipe_names(*classes) for name, classes in tables.RECIPE.items()}
 
 RECIPE = """
 protocol = "ta2n-code"
@@ -41,10 +46,10 @@ def test_the_published_values() -> None:
 
 def test_a_recipe(tmp_path: Path) -> None:
     (tmp_path / "r.toml").write_text(RECIPE)
-    found = read_recipe(tmp_path / "r.toml")
+    found = read_recipe(tmp_path / "r.toml", TABLES)
     assert found == Recipe("ta2n-code", {"frames": 16, "flip": False}, {"episodes": 50, "lr": 0.01}, {"episodes": 100})
     (tmp_path / "empty.toml").write_text("")
-    assert read_recipe(tmp_path / "empty.toml") == Recipe()
+    assert read_recipe(tmp_path / "empty.toml", TABLES) == Recipe()
 
 
 @pytest.mark.parametrize(
@@ -56,6 +61,12 @@ def test_a_recipe(tmp_path: Path) -> None:
         ("frames = 16", "frames = true", "expected int"),
         ("flip = false", "flip = 0", "expected bool"),
         ("lr = 0.01", 'lr = "small"', "expected int or float"),
+        ("frames = 16", "frames = 0", "frames in .extract. is 0, expected at least 1"),
+        ("lr = 0.01", "lr = 0", "lr in .train. is 0, expected more than 0"),
+        ("lr = 0.01", "lr = nan", "lr in .train. is nan, expected more than 0"),
+        ("lr = 0.01", "dropout = 1", "expected 0 to 0.99"),
+        ("lr = 0.01", 'optimizer = "rms"', "optimizer in .train. 'rms' is not known; choose sgd or adam"),
+        ("lr = 0.01", "shot = 5", "no setting 'shot'"),
         ('"ta2n-code"', "3", "expected a name"),
         ("[train]", "[train", "not a TOML file"),
         ("[test]\nepisodes = 100", "test = 3", "expected a table"),
@@ -66,13 +77,13 @@ def test_what_no_command_has_is_refused(tmp_path: Path, old: str, new: str, mess
     text = RECIPE.replace(old, new)
     file.write_text(text if "test = 3" not in text else "test = 3\n")
     with pytest.raises(InputError, match=message) as caught:
-        read_recipe(file)
+        read_recipe(file, TABLES)
     assert str(file) in str(caught.value)
 
 
 def test_no_recipe(tmp_path: Path) -> None:
     with pytest.raises(MissingError, match="no such recipe"):
-        read_recipe(tmp_path / "r.toml")
+        read_recipe(tmp_path / "r.toml", TABLES)
 
 
 @given(st.lists(st.dictionaries(st.sampled_from("abc"), st.none() | st.integers()), max_size=4))

@@ -1,0 +1,156 @@
+"""The rows that ``--dataset`` means: the clips of a published split, or those of a folder."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from ta2n.cache_schema.errors import InputError, MissingError
+from ta2n.cache_schema.table import SPLITS, VideoTable
+from ta2n.pipeline.datasets.fetch import fetch_lists, lists_home
+from ta2n.pipeline.datasets.folder import scan_folder
+from ta2n.pipeline.datasets.lists import Listed, read_lists
+from ta2n.pipeline.datasets.match import match
+from ta2n.pipeline.datasets.published import PUBLISHED
+from ta2n.pipeline.datasets.scan import scan_copy
+from ta2n.pipeline.datasets.splits import apply_class_split, read_split_file, seeded_class_split
+
+DATA = "TA2N_DATA"
+OnNote = Callable[[str], None]
+
+
+def may_flip(dataset: str, flip: bool | None, note: OnNote) -> bool:
+    """Whether random views are mirrored: as asked for, else wherever a mirrored clip still shows its class.
+
+    Raises:
+        InputError: flips are asked for where left and right are labels.
+    """
+    if dataset not in PUBLISHED or PUBLISHED[dataset].flip:
+        return flip is not False
+    if flip:
+        raise InputError(f"--flip: {dataset} has classes that differ in left and right only; leave --flip out")
+    note(f"{dataset}: no view is mirrored, as its classes tell left from right")
+    return False
+
+
+def resolve(
+    dataset: str, root: Path | None, splits: Path | None, split_file: Path | None, seed: int, note: OnNote
+) -> tuple[str, VideoTable]:
+    """The name of a data set and its rows; tells on stderr what is odd.
+
+    A named data set has a row for every video of its lists, on every machine: videos that are not on disk are rows
+    that fail, and that a later run with `--retry-failed` fills.
+
+    Raises:
+        InputError: an option does not go with this data set, or none of its videos is there.
+        MissingError: its folder or its lists are not there.
+    """
+    if dataset in PUBLISHED:
+        return dataset, published_rows(dataset, *named_videos(dataset, root, splits, split_file, note), note)
+    for flag, value in (("--root", root), ("--splits", splits)):
+        if value is not None:
+            names = ", ".join(PUBLISHED)
+            raise InputError(f"{flag} goes with one of {names}; {dataset!r} is none of them and taken for a folder")
+    if not Path(dataset).exists():
+        raise MissingError(
+            f"{dataset}: there is no such folder, and no data set of this name; name a folder of clips, or one of "
+            f"{', '.join(PUBLISHED)}"
+        )
+    return folder_rows(Path(dataset), split_file, seed, note)
+
+
+def named_videos(
+    name: str, root: Path | None, splits: Path | None, split_file: Path | None, note: OnNote
+) -> tuple[Path, tuple[Listed, ...]]:
+    """The folder of a named data set's clips, and the videos of its lists.
+
+    Raises:
+        InputError: `--split-file` is given, which goes with folders.
+    """
+    if split_file is not None:
+        raise InputError("--split-file goes with a folder; for a named data set give --splits, a folder of lists")
+    return find_root(name, root), listed_videos(name, splits, note)
+
+
+def published_rows(name: str, root: Path, videos: tuple[Listed, ...], note: OnNote) -> VideoTable:
+    """The rows of a named data set, one for every video of its lists."""
+    matches = match(videos, scan_copy(root).clips, PUBLISHED[name])
+    if not matches.found:
+        doubt = f" ({len(matches.doubtful)} are in doubt between several clips)" if matches.doubtful else ""
+        raise InputError(
+            f"{root}: holds none of the {len(videos)} videos of {name}{doubt}; `ta2n dataset check {name} "
+            f"--root {root}` says what is there instead"
+        )
+    by_rule = ", ".join(f"{count} by {rule}" for rule, count in matches.rules.items())
+    note(f"{name}: {len(matches.found)} of {len(videos)} listed videos found in {root} ({by_rule})")
+    if missing := len(videos) - len(matches.found):
+        doubtful = f", {len(matches.doubtful)} of them in doubt between several clips" if matches.doubtful else ""
+        note(
+            f"note: {missing} listed videos are not there{doubtful}; they are recorded as failed and left out of "
+            f"episodes. `ta2n dataset check {name}` lists them"
+        )
+    # A video that was not found keeps the path that the list gives it, where there is nothing to decode.
+    return VideoTable.from_rows(
+        [(video.id, matches.found.get(video.id, video.id), video.label, video.split) for video in videos],
+        root=str(root.resolve()),
+    )
+
+
+def listed_videos(name: str, splits: Path | None, note: OnNote) -> tuple[Listed, ...]:
+    """The videos of a named data set's lists: of a folder, or of the published ones, fetched where they are not yet."""
+    dataset = PUBLISHED[name]
+    folder = splits or fetch_lists(dataset, lists_home(), on_file=lambda url: note(f"fetching {url}"))
+    lists = read_lists(folder, dataset)
+    for line in lists.notes:
+        note(f"note: {line}")
+    return lists.videos
+
+
+def find_root(name: str, root: Path | None) -> Path:
+    """The folder of a named data set's clips: `--root` or TA2N_DATA, or the one folder in it that is called like it.
+
+    Raises:
+        InputError: nothing says where the clips are, or several folders could be meant.
+        MissingError: there is no such folder.
+    """
+    if root is None and not os.environ.get(DATA):
+        raise InputError(f"where are the clips of {name}? Give --root FOLDER, or set {DATA} to their folder")
+    base = root or Path(os.environ[DATA])
+    if not base.is_dir():
+        raise MissingError(f"{base}: there is no such folder; give --root or {DATA} the folder of the clips of {name}")
+    known = {home for dataset in PUBLISHED.values() for home in dataset.homes}
+    with os.scandir(base) as entries:  # there may be 200,000 clips in it
+        folders = sorted(entry.name for entry in entries if entry.name.lower() in known and entry.is_dir())
+    homes = [folder for folder in folders if folder.lower() in PUBLISHED[name].homes]
+    if len(homes) > 1:
+        raise InputError(f"{base}: several folders could hold {name} ({', '.join(homes)}); give --root one of them")
+    if folders and not homes:
+        # Clips of Something-Something are numbers, and so are those of other data sets: never look among these.
+        usual = ", ".join(PUBLISHED[name].homes)
+        raise MissingError(f"{base}: holds {', '.join(folders)}, but no folder of {name}; expected one of {usual}")
+    return base / homes[0] if homes else base
+
+
+def folder_rows(dataset: Path, split_file: Path | None, seed: int, note: OnNote) -> tuple[str, VideoTable]:
+    """The name of a folder's data set and its rows; tells on stderr what is odd and which class goes where."""
+    found = scan_folder(dataset)
+    clips = found.clips
+    notes = list(found.notes)
+    labels = {clip.label for clip in clips}
+    if split_file is not None:
+        clips, more = apply_class_split(clips, read_split_file(split_file))
+        notes += more
+    elif not any(clip.split for clip in clips) and len(labels) < len(SPLITS):
+        notes.append(
+            f"{len(labels)} classes are too few for a class split; every clip is extracted, none can be tested"
+        )
+    elif not any(clip.split for clip in clips):
+        clips, _ = apply_class_split(clips, seeded_class_split(sorted(labels), seed))
+        notes.append(
+            f"the folder names no splits: its classes were split by seed {seed}; --split-file decides otherwise"
+        )
+    for line in notes:
+        note(f"note: {line}")
+    return found.name, VideoTable.from_rows(
+        [(clip.id, str(clip.path.relative_to(found.root)), clip.label, clip.split) for clip in clips],
+        root=str(found.root.resolve()),
+    )
