@@ -117,7 +117,7 @@ def import_file(
     file: Annotated[Path, typer.Argument(help="An HDF5 file.", metavar="FILE")],
     cache: Annotated[Path, typer.Argument(help="Folder of stores.", metavar="FOLDER")],
     compression: Annotated[
-        str | None, typer.Option(help="none, zstd or lz4. [default: that of the exported store]", metavar="NAME")
+        str | None, typer.Option(help="none, zstd or lz4. \\[default: that of the exported store]", metavar="NAME")
     ] = None,
     features: Annotated[
         str | None,
@@ -131,7 +131,7 @@ def import_file(
     ids: Annotated[str | None, typer.Option(help="Its data set of clip names.", metavar="NAME")] = None,
     splits: Annotated[str | None, typer.Option(help="Its data set of train, val, test.", metavar="NAME")] = None,
     split_file: options.SplitFile = None,
-    name: Annotated[str | None, typer.Option(help="Of the new store. [default: the file's]", metavar="NAME")] = None,
+    name: Annotated[str | None, typer.Option(help="Of the new store. \\[default: the file's]", metavar="NAME")] = None,
     seed: options.Seed = 0,
 ) -> None:
     """Turn an exported HDF5 file into a store again, or one that another tool wrote; run again to continue.

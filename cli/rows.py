@@ -19,7 +19,7 @@ Root = Annotated[
     Path | None,
     typer.Option(
         "--root",
-        help="Folder of a named data set's clips, or one that holds it. [default: the variable TA2N_DATA]",
+        help="Folder of a named data set's clips, or one that holds it. \\[default: the variable TA2N_DATA]",
         metavar="FOLDER",
     ),
 ]
@@ -27,7 +27,7 @@ Splits = Annotated[
     Path | None,
     typer.Option(
         "--splits",
-        help="Folder of a named data set's split lists. [default: fetched once, into the cache folder]",
+        help="Folder of a named data set's split lists. \\[default: fetched once, into the cache folder]",
         metavar="FOLDER",
     ),
 ]

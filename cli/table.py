@@ -62,14 +62,14 @@ def make_table(
     ] = None,
     seeds: Annotated[str | None, typer.Option(hidden=True)] = None,
     recipes: Annotated[
-        Path | None, typer.Option(help="Folder of the rows, one TOML file each. [default: ta2n's]", metavar="FOLDER")
+        Path | None, typer.Option(help="Folder of the rows, one TOML file each. \\[default: ta2n's]", metavar="FOLDER")
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder of the runs and the table.", metavar="FOLDER")] = Path("runs/table"),
     tuned: Annotated[
         Path, typer.Option("--finetuned", help="Folder of what was trained end to end.", metavar="FOLDER")
     ] = Path("runs/finetuned"),
     given: Given,
-    test_episodes: Annotated[int | None, typer.Option(help="Test episodes. [default: the protocol's]", min=2)] = None,
+    test_episodes: Annotated[int | None, typer.Option(help="Test episodes. \\[default: the protocol's]", min=2)] = None,
     protocol: options.ProtocolName = None,
     device: options.Device = "auto",
     dry_run: Annotated[bool, typer.Option(help="Show what would be run, with time and disk, and stop.")] = False,

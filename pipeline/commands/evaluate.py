@@ -114,17 +114,16 @@ def evaluate(
     opened = open_cache(Path(cache), dataset, path_of(split_file))
     seed = said.get("seed", 0)
     if checkpoint is not None:
-        contenders = [from_checkpoint(Path(checkpoint), opened, on_note=on_note)]
+        first = from_checkpoint(Path(checkpoint), opened, on_note=on_note)
     else:
-        contenders = [from_method(str(method), opened, project=project, options=options, seed=seed)]
-    if against is not None:
-        contenders.append(_second(against, opened, seed, on_note))
+        first = from_method(str(method), opened, project=project, options=options, seed=seed)
+    contenders = [first] if against is None else [first, _second(against, opened, seed, on_note)]
     file = path_of(episodes_file)
     drawn: EpisodeSequence
     if file is not None and file.exists():
         drawn, shape = _listed(file, opened, split, said, on_note)
     else:
-        shape = _shape(said, recipe_fields(_TEST, asked.recipe.test), contenders[0], asked.protocol)
+        shape = _shape(said, recipe_fields(_TEST, asked.recipe.test), first, asked.protocol)
         drawn = _drawn(file, opened, split, shape, on_note)
     scores = tuple(
         measure(one, opened, drawn, shape.episodes, device=where, memory=memory, on_progress=on_progress)

@@ -15,10 +15,12 @@ from ta2n.pipeline.commands.settings import run_settings
 from ta2n.pipeline.commands.stores import open_cache
 from ta2n.pipeline.commands.tables import TRAIN, chosen
 from ta2n.pipeline.config.options import takes
-from ta2n.pipeline.config.resolve import given_fields, make, recipe_fields, resolve
+from ta2n.pipeline.config.resolve import Chosen, given_fields, make, recipe_fields, resolve
 from ta2n.pipeline.config.testing import EvaluateSettings
 from ta2n.pipeline.training import loop
 from ta2n.pipeline.training.settings import Progress, Settings
+
+_TEST = (EvaluateSettings,)
 
 
 @dataclass(frozen=True)
@@ -81,30 +83,29 @@ def plan_training(
     """
     asked = chosen(protocol, path_of(recipe))
     tell(asked.notes, on_note)
-    opened = open_cache(Path(cache), dataset, path_of(split_file))
-    where = torch_device(device)
-    found = [
-        run_settings(
-            opened,
-            method,
-            asked.protocol,
-            {**(settings or {}), "shot": shot},
-            asked.recipe.train,
-            device=where,
-            head_options=options,
+    opened, where = open_cache(Path(cache), dataset, path_of(split_file)), torch_device(device)
+
+    def found(method: str, shot: int) -> tuple[Settings, list[str]]:
+        said = {**(settings or {}), "shot": shot}
+        return run_settings(
+            opened, method, asked.protocol, said, asked.recipe.train, device=where, head_options=options
         )
-        for shot in shots
-        for method in methods
-    ]
+
+    pairs = [found(method, shot) for shot in shots for method in methods]
     # Several runs have notes in common, which are told once.
-    tell(dict.fromkeys(line for _, notes in found for line in notes), on_note)
-    runs = tuple(run for run, _ in found)
+    tell(dict.fromkeys(line for _, notes in pairs for line in notes), on_note)
+    runs = tuple(run for run, _ in pairs)
     folder = path_of(out) or _usual_folder(opened, runs)
-    said, _ = given_fields((EvaluateSettings,), {"test_episodes": test_episodes})
-    shape = {"way": runs[0].way, "shot": runs[0].shot, "seed": runs[0].seed}
-    layers = [shape, said, recipe_fields((EvaluateSettings,), asked.recipe.test)]
-    test = make(EvaluateSettings, resolve((EvaluateSettings,), layers, asked.protocol))
-    return TrainPlan(opened, asked.name, runs, folder, where, test)
+    return TrainPlan(opened, asked.name, runs, folder, where, _test_of(runs[0], asked, test_episodes))
+
+
+def _test_of(run: Settings, asked: Chosen, test_episodes: int | None) -> EvaluateSettings:
+    """The test episodes of several runs: of their way and seed."""
+    said, _ = given_fields(_TEST, {"test_episodes": test_episodes})
+    shape = {"way": run.way, "shot": run.shot, "seed": run.seed}
+    return make(
+        EvaluateSettings, resolve(_TEST, [shape, said, recipe_fields(_TEST, asked.recipe.test)], asked.protocol)
+    )
 
 
 def _usual_folder(cache: FeatureCache, runs: Sequence[Settings]) -> Path:

@@ -7,6 +7,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from ta2n.cli.app import app as ta2n_app
 from ta2n.cli.errors import guarded
 from ta2n.cli.flags import Given, flags, literal
 from ta2n.pipeline.config.options import option
@@ -82,3 +83,13 @@ def test_a_command_can_be_called_from_python() -> None:
 
 def test_words_in_brackets_are_shown() -> None:
     assert literal("N [default: 5], [1, 2] and [...]") == r"N \[default: 5], [1, 2] and [...]"
+
+
+@pytest.mark.parametrize("command", [["extract"], ["train-head"], ["evaluate"], ["table"], ["cache", "import"]])
+def test_no_default_is_taken_for_markup(command: list[str]) -> None:
+    found = typer.main.get_command(ta2n_app)
+    for name in command:
+        found = found.commands[name]  # type: ignore[attr-defined]
+    for parameter in found.params:
+        text = getattr(parameter, "help", None) or ""
+        assert literal(text.replace(r"\[", "[")) == text, parameter.name
