@@ -28,9 +28,10 @@ from torch import nn
 from ta2n.cache_schema.table import VideoTable
 from ta2n.pipeline.demo.render import render_demo_clips
 from ta2n.pipeline.evaluation.costs import status_bytes
-from ta2n.pipeline.features.backbones import Backbone, load_backbone
-from ta2n.pipeline.features.extract import Plan, Summary, extract
+from ta2n.pipeline.features.backbones import load_backbone
+from ta2n.pipeline.features.extract import Summary, extract
 from ta2n.pipeline.features.forward import Forward
+from ta2n.pipeline.features.plan import BackboneSpec, Plan
 from ta2n.pipeline.videos.decode import DecodeJob
 from ta2n.pipeline.videos.pool import DecodePool
 
@@ -39,7 +40,7 @@ SUFFIXES = {".avi", ".mp4", ".webm", ".mkv"}
 BATCH = 8
 
 
-def plan_of(files: Sequence[Path], backbone: Backbone, frames: int) -> Plan:
+def plan_of(files: Sequence[Path], backbone: BackboneSpec, frames: int) -> Plan:
     """A plan for some files; one may occur more than once."""
     rows = [(f"{number:06d}", str(file), "clip", "train") for number, file in enumerate(files)]
     return Plan(dataset="clips", videos=VideoTable.from_rows(rows, root="/"), backbone=backbone, frames=frames)
@@ -84,7 +85,7 @@ def run_eager(network: nn.Module, images: np.ndarray[Any, Any], _: int = 0) -> N
 def measure(files: Sequence[Path], given: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
     """Clips per second of each case."""
     backbone = load_backbone("resnet50", "random")
-    plan = plan_of(files, backbone, given.frames)
+    plan = plan_of(files, backbone.spec, given.frames)
     forward = Forward(backbone.module, plan.preprocessing, CPU, BATCH)
     start = time.perf_counter()
     compiled = Forward(backbone.module, plan.preprocessing, CPU, BATCH, compiled=True)
@@ -95,7 +96,14 @@ def measure(files: Sequence[Path], given: argparse.Namespace, folder: Path) -> l
     def stage(made: Forward, _: int) -> None:
         # Compiled beforehand: a data set of thousands of clips does not notice the seconds, these few would.
         with mock.patch("ta2n.pipeline.features.extract.Forward", return_value=made):
-            extract(plan, folder / f"{next(numbers)}.zarr", device=CPU, compiled=made.compiled, workers=given.workers)
+            extract(
+                plan,
+                folder / f"{next(numbers)}.zarr",
+                device=CPU,
+                network=backbone.module,
+                compiled=made.compiled,
+                workers=given.workers,
+            )
 
     cases: dict[str, Callable[[int], object]] = {
         "forward, torchvision": partial(run_eager, eager, images),
@@ -135,7 +143,7 @@ class Small(nn.Module):
 
 def measure_memory(files: Sequence[Path], clips: int, workers: int, folder: Path) -> list[dict[str, Any]]:
     """Megabytes held by this process, ten times on the way."""
-    backbone = Backbone("small", "none", "0" * 64, "pool", 3, Small())
+    backbone = BackboneSpec(name="small", weights="none", weights_sha256="0" * 64, layer="pool", channels=3)
     plan = plan_of([files[number % len(files)] for number in range(clips)], backbone, 8)
     rows: list[dict[str, Any]] = []
 
@@ -143,7 +151,7 @@ def measure_memory(files: Sequence[Path], clips: int, workers: int, folder: Path
         if (summary.done + len(summary.failed)) % max(1, clips // 10) == 0:
             rows.append({"clips": summary.done, "MB": status_bytes("VmRSS") / 1e6})
 
-    extract(plan, folder / "flat.zarr", device=CPU, workers=workers, on_clip=on_clip)
+    extract(plan, folder / "flat.zarr", device=CPU, network=Small(), workers=workers, on_clip=on_clip)
     return rows
 
 

@@ -47,10 +47,6 @@ class Shard:
     fps: NDArray[np.float32]
     reason: NDArray[np.uint8]
 
-    def pending(self) -> list[int]:
-        """The store's rows in this shard that still need work."""
-        return [row for row in self.rows if (self.state[row - self.rows.start] == State.PENDING).any()]
-
     def put(
         self, row: int, maps: NDArray[np.float16], *, frame_index: NDArray[np.int32], frame_count: int, fps: float
     ) -> None:
@@ -101,9 +97,11 @@ class CacheWriter:
                 state[state == State.FAILED] = State.PENDING
                 array(self._group, "state")[rows.start : rows.stop] = state
 
-    def unfinished(self) -> Iterator[range]:
-        """The rows of each shard that has at least one pending row, in order."""
-        return (rows for rows in self.shards() if self.pending(rows))
+    def unfinished(self) -> Iterator[tuple[range, list[int]]]:
+        """The rows of each shard that has at least one pending row, in order, and its pending rows."""
+        for rows in self.shards():
+            if pending := self.pending(rows):
+                yield rows, pending
 
     def pending(self, rows: range) -> list[int]:
         """The pending rows among those of one shard."""

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from ta2n.pipeline.commands.machine import cores, torch_device
 from ta2n.pipeline.commands.reporting import AnyPath, OnNote, OnProgress, Step, path_of, tell
 from ta2n.pipeline.commands.tables import chosen
@@ -15,6 +17,7 @@ from ta2n.pipeline.datasets.resolve import may_flip
 from ta2n.pipeline.datasets.resolve import resolve as resolve_rows
 from ta2n.pipeline.features import extract as stage
 from ta2n.pipeline.features.backbones import load_backbone
+from ta2n.pipeline.features.plan import Plan
 from ta2n.pipeline.features.preprocess import parse_resize
 
 _TABLES = (ExtractSettings, ExtractMachine)
@@ -29,13 +32,15 @@ class ExtractPlan:
         settings: what decides the features; its ``flip`` is decided.
         machine: how this machine extracts.
         plan: the settings and the clips, as the extraction stage takes them.
+        network: its backbone, loaded.
         store: path of the store.
     """
 
     protocol: str
     settings: ExtractSettings
     machine: ExtractMachine
-    plan: stage.Plan
+    plan: Plan
+    network: nn.Module
     store: Path
 
 
@@ -63,10 +68,11 @@ def plan_extraction(
     own = make(ExtractSettings, values)
     name, videos = resolve_rows(str(dataset), path_of(root), path_of(splits), path_of(split_file), own.seed, tell_note)
     tell([f"protocol {asked.name}: {described(own)}"], on_note)
-    plan = stage.Plan(
+    backbone = load_backbone(own.backbone, own.weights, seed=own.seed)
+    plan = Plan(
         dataset=name,
         videos=videos,
-        backbone=load_backbone(own.backbone, own.weights, seed=own.seed),
+        backbone=backbone.spec,
         frames=own.frames,
         rule=own.rule,
         views=own.views,
@@ -75,7 +81,7 @@ def plan_extraction(
         normalise=own.normalise,
         seed=own.seed,
     )
-    return ExtractPlan(asked.name, own, machine, plan, Path(cache) / f"{name}.zarr")
+    return ExtractPlan(asked.name, own, machine, plan, backbone.module, Path(cache) / f"{name}.zarr")
 
 
 @takes(*_TABLES)
@@ -147,6 +153,7 @@ def extract_planned(
         planned.plan,
         planned.store,
         device=torch_device(device),
+        network=planned.network,
         batch_size=machine.batch_size,
         workers=machine.workers or cores(),
         deadline_seconds=machine.deadline,

@@ -14,36 +14,22 @@ from torch import Tensor, nn
 
 from ta2n.cache_schema.errors import InputError, MissingError
 from ta2n.pipeline.features.fold import fold_batch_norm
+from ta2n.pipeline.features.plan import BackboneSpec
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
-IMAGE_SIZE = 224
 _DOWNLOAD_TIMEOUT_SECONDS = 30
 
 
 @dataclass(frozen=True)
 class Backbone:
-    """A frozen network and what identifies its features.
+    """A frozen network, and what it is.
 
     Attributes:
-        name: e.g. ``resnet50``.
-        weights: name of the weights in use.
-        weights_sha256: SHA-256 over their names and bytes.
-        layer: the layer whose output is taken.
-        channels: C of a feature map.
-        module: (B, 3, 224, 224) normalised images -> (B, C, 7, 7), in evaluation mode.
-        mean: per channel, for images scaled to [0, 1].
-        std: likewise.
+        spec: what identifies its features.
+        module: (B, 3, image_size, image_size) normalised images -> (B, C, map_size, map_size), in evaluation mode.
     """
 
-    name: str
-    weights: str
-    weights_sha256: str
-    layer: str
-    channels: int
+    spec: BackboneSpec
     module: nn.Module
-    mean: tuple[float, float, float] = IMAGENET_MEAN
-    std: tuple[float, float, float] = IMAGENET_STD
 
 
 def load_backbone(name: str, weights: str | None = None, *, seed: int = 0) -> Backbone:
@@ -64,6 +50,22 @@ def load_backbone(name: str, weights: str | None = None, *, seed: int = 0) -> Ba
     return BACKBONES[name](name, weights, seed)
 
 
+def rebuild(spec: BackboneSpec) -> nn.Module:
+    """The network that a spec describes.
+
+    Raises:
+        InputError: its weights are others than the spec's, for instance because the file has changed.
+        MissingError: its weights are not there.
+    """
+    found = load_backbone(spec.name, spec.source, seed=spec.seed)
+    if found.spec.weights_sha256 != spec.weights_sha256:
+        raise InputError(
+            f"the weights {spec.source or spec.weights!r} of {spec.name} are others than planned (sha256 "
+            f"{found.spec.weights_sha256[:12]}, expected {spec.weights_sha256[:12]}); give this machine the same file"
+        )
+    return found.module
+
+
 def _resnet(name: str, weights: str | None, seed: int) -> Backbone:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -81,7 +83,16 @@ def _resnet(name: str, weights: str | None, seed: int) -> Backbone:
         *(network.conv1, network.bn1, network.relu, network.maxpool),
         *(network.layer1, network.layer2, network.layer3, network.layer4),
     )
-    return Backbone(name, label, weights_sha256(trunk), "layer4", network.fc.in_features, _frozen(trunk))
+    spec = BackboneSpec(
+        name=name,
+        weights=label,
+        weights_sha256=weights_sha256(trunk),
+        layer="layer4",
+        channels=network.fc.in_features,
+        source=weights,
+        seed=seed,
+    )
+    return Backbone(spec, _frozen(trunk))
 
 
 def _efficientnet_lite0(name: str, weights: str | None, seed: int) -> Backbone:
@@ -103,7 +114,18 @@ def _efficientnet_lite0(name: str, weights: str | None, seed: int) -> Backbone:
         module, label = lite.efficientnet_lite0(Path(label)), Path(label).name
     else:
         raise InputError(f"{name} has no weights {label!r}; choose imagenet, random, or the path of a state dict")
-    return Backbone(name, label, weights_sha256(module), "head", 1280, _frozen(module), lite.MEAN, lite.STD)
+    spec = BackboneSpec(
+        name=name,
+        weights=label,
+        weights_sha256=weights_sha256(module),
+        layer="head",
+        channels=1280,
+        mean=lite.MEAN,
+        std=lite.STD,
+        source=weights,
+        seed=seed,
+    )
+    return Backbone(spec, _frozen(module))
 
 
 BACKBONES: dict[str, Callable[[str, str | None, int], Backbone]] = {

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ta2n.cache_schema.errors import MissingError
-from ta2n.pipeline.features.preprocess import Preprocessing, normalise
+from ta2n.pipeline.features.preprocess import Preprocessing
 
 BATCH_SIZES = {"cpu": 8, "cuda": 128}
-"""Frames in one pass: the activations of more than one clip do not fit a CPU's caches; a card wants many."""
+"""Frames in one pass: the activations of more than one clip do not fit a CPU's caches; a GPU wants many."""
 
 COMPILED_FROM = 500
 """Clips of a data set from which a CPU gets back, several times over, the seconds that compiling takes."""
@@ -101,3 +101,11 @@ def even_batch(batch_size: int, frames: int) -> int:
     if frames <= batch_size:
         return batch_size // frames * frames
     return math.ceil(frames / math.ceil(frames / batch_size))
+
+
+def normalise(images: NDArray[np.uint8], preprocessing: Preprocessing, device: torch.device) -> Tensor:
+    """(B, H, W, 3) bytes -> (B, 3, H, W) float32 on ``device``, channels last, which costs no copy."""
+    mean = torch.tensor(preprocessing.mean, device=device).view(3, 1, 1)
+    std = torch.tensor(preprocessing.std, device=device).view(3, 1, 1)
+    pixels = torch.from_numpy(images).to(device, non_blocking=True).permute(0, 3, 1, 2)
+    return pixels.float().sub_(255 * mean).div_(255 * std)

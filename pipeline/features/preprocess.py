@@ -1,13 +1,11 @@
-"""From decoded frames to the backbone's input: crop, flip, normalise."""
+"""From decoded frames to the backbone's input: which part of them a view takes. Nothing here imports torch."""
 
 import hashlib
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from ta2n.cache_schema.errors import InputError
 
@@ -84,11 +82,3 @@ def crop_frames(images: NDArray[np.uint8], window: Window, crop: int) -> NDArray
     """(T, H, W, 3) frames -> (T, crop, crop, 3)."""
     part = images[:, window.top : window.top + crop, window.left : window.left + crop]
     return part[:, :, ::-1] if window.mirrored else part
-
-
-def normalise(images: NDArray[np.uint8], preprocessing: Preprocessing, device: torch.device) -> Tensor:
-    """(B, H, W, 3) bytes -> (B, 3, H, W) float32 on ``device``, channels last, which costs no copy."""
-    mean = torch.tensor(preprocessing.mean, device=device).view(3, 1, 1)
-    std = torch.tensor(preprocessing.std, device=device).view(3, 1, 1)
-    pixels = torch.from_numpy(images).to(device, non_blocking=True).permute(0, 3, 1, 2)
-    return pixels.float().sub_(255 * mean).div_(255 * std)

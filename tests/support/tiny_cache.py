@@ -70,9 +70,9 @@ def write_cache(
         shard_size=shard_size,
         compression=compression,
     )
-    for rows in writer.unfinished():
+    for rows, pending in writer.unfinished():
         shard = writer.load(rows)
-        for row in shard.pending():
+        for row in pending:
             if row in failed:
                 shard.fail(row, "broken on purpose")
             else:

@@ -81,7 +81,7 @@ def import_foreign(
         path = folder / f"{dataset}.zarr"
         manifest = _manifest(file, names.features, dataset, videos, frames=shape[1])
         writer = CacheWriter(path, manifest, videos, map_shape=shape, shard_size=_SHARD, compression="none")
-        for rows in writer.unfinished():
+        for rows, _ in writer.unfinished():
             shard = writer.load(rows)
             values = np.asarray(features[rows.start : rows.stop], np.float32)
             maps = np.moveaxis(values, 1, 2) if values.ndim == 3 else values

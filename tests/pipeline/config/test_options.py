@@ -18,7 +18,7 @@ from ta2n.pipeline.config.options import Option, check, one_option, option, opti
 from ta2n.pipeline.config.page import options_table
 from ta2n.pipeline.config.protocols import PROTOCOLS, Protocol
 from ta2n.pipeline.config.testing import EvaluateSettings
-from ta2n.pipeline.features.extract import NORMALISATIONS
+from ta2n.pipeline.features.plan import NORMALISATIONS
 from ta2n.pipeline.training.settings import Settings
 
 ROOT = Path(__file__).parents[3]

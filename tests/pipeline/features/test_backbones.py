@@ -12,7 +12,8 @@ from ta2n.cache_schema.errors import InputError, MissingError
 from ta2n.pipeline.features import efficientnet_lite
 from ta2n.pipeline.features.backbones import load_backbone, read_state_dict
 from ta2n.pipeline.features.fold import fold_batch_norm
-from ta2n.pipeline.features.preprocess import Preprocessing, crop_frames, normalise, view_window
+from ta2n.pipeline.features.forward import normalise
+from ta2n.pipeline.features.preprocess import Preprocessing, crop_frames, view_window
 
 
 @pytest.mark.parametrize(("name", "channels"), [("resnet18", 512), ("resnet50", 2048), ("efficientnet-lite0", 1280)])
@@ -21,22 +22,22 @@ def test_maps_have_the_promised_shape(name: str, channels: int) -> None:
     with torch.inference_mode():
         maps = backbone.module(torch.randn(2, 3, 224, 224))
     assert maps.shape == (2, channels, 7, 7)
-    assert backbone.channels == channels
+    assert backbone.spec.channels == channels
     assert torch.isfinite(maps.half()).all()
     assert maps.std() > 1e-3
-    assert backbone.weights == "random (seed 3)"
+    assert backbone.spec.weights == "random (seed 3)"
     assert not any(parameter.requires_grad for parameter in backbone.module.parameters())
 
 
 def test_random_weights_follow_the_seed_and_nothing_else() -> None:
     state = torch.random.get_rng_state()
     first, again, other = (load_backbone("resnet18", "random", seed=seed) for seed in (1, 1, 2))
-    assert first.weights_sha256 == again.weights_sha256 != other.weights_sha256
+    assert first.spec.weights_sha256 == again.spec.weights_sha256 != other.spec.weights_sha256
     assert torch.equal(torch.random.get_rng_state(), state)
 
 
 def test_random_means_random_for_every_backbone() -> None:
-    hashes = {load_backbone("efficientnet-lite0", weights).weights_sha256 for weights in ("random", "imagenet")}
+    hashes = {load_backbone("efficientnet-lite0", weights).spec.weights_sha256 for weights in ("random", "imagenet")}
     assert len(hashes) == 2
 
 
@@ -72,7 +73,7 @@ def test_a_state_dict_from_a_file(tmp_path: Path, suffix: str) -> None:
     else:
         safetensors.torch.save_file(network.state_dict(), file)
     backbone = load_backbone("resnet18", str(file))
-    assert backbone.weights == file.name
+    assert backbone.spec.weights == file.name
     images = torch.randn(1, 3, 224, 224)
     network.eval()
     with torch.inference_mode():

@@ -1,5 +1,7 @@
 """The extraction stage on frame folders: what is stored, what is refused, and what a kill leaves."""
 
+import hashlib
+import itertools
 import os
 import signal
 import subprocess
@@ -17,9 +19,11 @@ from ta2n.cache_schema.table import VideoTable
 from ta2n.pipeline.cache import FeatureCache
 from ta2n.pipeline.cache.verify import damaged_clips
 from ta2n.pipeline.clips import view_indices
-from ta2n.pipeline.features.backbones import Backbone
-from ta2n.pipeline.features.extract import Plan, Summary, extract
+from ta2n.pipeline.features import extract as module
+from ta2n.pipeline.features.extract import Summary, extract
+from ta2n.pipeline.features.plan import BackboneSpec, Plan
 from ta2n.pipeline.features.preprocess import view_window
+from ta2n.pipeline.features.shard import Receipt
 
 CPU = torch.device("cpu")
 CLIPS, FRAMES = 7, 12
@@ -32,8 +36,11 @@ class Thumbnail(nn.Module):
         return nn.functional.adaptive_avg_pool2d(images, 7)
 
 
-def thumbnail(mean: float = 0.0) -> Backbone:
-    return Backbone("thumbnail", "none", "0" * 64, "pool", 3, Thumbnail(), (mean,) * 3, (1.0, 1.0, 1.0))
+def thumbnail(name: str = "thumbnail", *, mean: float = 0.0, std: float = 1.0) -> BackboneSpec:
+    sha = hashlib.sha256(name.encode()).hexdigest()
+    return BackboneSpec(
+        name=name, weights="none", weights_sha256=sha, layer="pool", channels=3, mean=(mean,) * 3, std=(std,) * 3
+    )
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +65,7 @@ def plan(folder: Path, **changes: object) -> Plan:
 
 
 def run(plan: Plan, store: Path, **changes: object) -> Summary:
-    settings = {"device": CPU, "workers": 1, "shard_size": 3, "batch_size": 8, **changes}
+    settings = {"device": CPU, "network": Thumbnail(), "workers": 1, "shard_size": 3, "batch_size": 8, **changes}
     return extract(plan, store, **settings)  # type: ignore[arg-type]
 
 
@@ -95,7 +102,7 @@ def test_every_view_holds_its_own_frames_and_window(stored: tuple[Plan, Summary,
 
 def test_normalisation_is_the_backbones(folder: Path, tmp_path: Path) -> None:
     plain = run(plan(folder), tmp_path / "a.zarr")
-    shifted = run(plan(folder, backbone=thumbnail(0.5)), tmp_path / "b.zarr")
+    shifted = run(plan(folder, backbone=thumbnail(mean=0.5)), tmp_path / "b.zarr")
     maps = [FeatureCache.open(one.store).read([0]).float() for one in (plain, shifted)]
     assert torch.allclose(maps[0] - 0.5, maps[1], atol=1e-3)
 
@@ -161,7 +168,7 @@ def test_a_killed_process_leaves_a_store_that_continues(folder: Path, tmp_path: 
 
 def test_another_backbone_or_rule_into_the_same_store_is_refused(folder: Path, tmp_path: Path) -> None:
     run(plan(folder), tmp_path / "grey.zarr")
-    other = Backbone("other", "none", "1" * 64, "pool", 3, Thumbnail(), (0.1,) * 3, (1.0,) * 3)
+    other = thumbnail("other", mean=0.1)
     with pytest.raises(ManifestMismatchError, match=r"backbone: thumbnail -> other(.|\n)*preprocessing.mean"):
         run(plan(folder, backbone=other), tmp_path / "grey.zarr")
     with pytest.raises(ManifestMismatchError, match=r"sampling.rule: tsn -> linspace"):
@@ -169,7 +176,7 @@ def test_another_backbone_or_rule_into_the_same_store_is_refused(folder: Path, t
 
 
 def test_features_that_are_not_finite_are_a_failure(folder: Path, tmp_path: Path) -> None:
-    huge = Backbone("huge", "none", "2" * 64, "pool", 3, Thumbnail(), (0.0,) * 3, (1e-9,) * 3)
+    huge = thumbnail("huge", std=1e-9)
     summary = run(plan(folder, backbone=huge), tmp_path / "grey.zarr")
     assert summary.done == 0
     assert "not finite" in summary.failed[0][1]
@@ -192,3 +199,23 @@ def test_numbers_below_one(folder: Path, name: str, value: int) -> None:
 def test_an_unknown_frame_rule(folder: Path) -> None:
     with pytest.raises(InputError, match="'all' is not known; choose tsn or linspace"):
         plan(folder, rule="all")
+
+
+def test_another_process_that_commits_the_shards_to_come_moves_no_clip(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The order of events that used to put clips into the rows of others: this run has looked ahead into a shard."""
+    run(plan(folder), tmp_path / "alone" / "grey.zarr")
+    store = tmp_path / "two" / "grey.zarr"
+    real, calls = module.compute_shard, itertools.count()
+
+    def with_another(*given: object, **named: object) -> Receipt:
+        if next(calls) == 0:  # the other run goes through the whole store before this one has its first shard
+            with monkeypatch.context() as patch:
+                patch.setattr(module, "compute_shard", real)
+                run(plan(folder), store)
+        return real(*given, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(module, "compute_shard", with_another)
+    run(plan(folder), store)
+    assert contents(store) == contents(tmp_path / "alone" / "grey.zarr")
