@@ -12,7 +12,8 @@ from ta2n.cli.flags import Given, flags
 from ta2n.pipeline.config.extraction import ExtractMachine, ExtractSettings
 
 if TYPE_CHECKING:
-    from ta2n.pipeline.features.extract import Plan, Summary
+    from ta2n.pipeline.features.extract import Summary
+    from ta2n.pipeline.features.plan import Plan
 
 _SHOWN_FAILURES = 20
 

@@ -23,7 +23,7 @@ from ta2n.pipeline.features import extract as module
 from ta2n.pipeline.features.extract import Summary, extract
 from ta2n.pipeline.features.plan import BackboneSpec, Plan
 from ta2n.pipeline.features.preprocess import view_window
-from ta2n.pipeline.features.shard import Receipt
+from ta2n.pipeline.features.shard import Receipt, compute_shard
 
 CPU = torch.device("cpu")
 CLIPS, FRAMES = 7, 12
@@ -207,7 +207,7 @@ def test_another_process_that_commits_the_shards_to_come_moves_no_clip(
     """The order of events that used to put clips into the rows of others: this run has looked ahead into a shard."""
     run(plan(folder), tmp_path / "alone" / "grey.zarr")
     store = tmp_path / "two" / "grey.zarr"
-    real, calls = module.compute_shard, itertools.count()
+    real, calls = compute_shard, itertools.count()
 
     def with_another(*given: object, **named: object) -> Receipt:
         if next(calls) == 0:  # the other run goes through the whole store before this one has its first shard
