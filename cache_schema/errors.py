@@ -6,6 +6,7 @@
     ├── InputError          (ValueError)          an argument, a file or a data set that cannot be used as given
     ├── DecodeError         (ValueError)          a clip that does not give its frames
     ├── MissingError        (FileNotFoundError)   something named by the user is not there
+    ├── BusyError           (BlockingIOError)     something that another process is writing at this moment
     ├── WorkerError         (RuntimeError)        a helper process that cannot do any work at all
     └── CacheError
         ├── ManifestMismatchError  (ValueError)   a run would mix two kinds of features in one store
@@ -30,6 +31,10 @@ class DecodeError(Ta2nError, ValueError):
 
 class MissingError(Ta2nError, FileNotFoundError):
     """A file, folder or package that the user named is not there."""
+
+
+class BusyError(Ta2nError, BlockingIOError):
+    """Something is being written by another process."""
 
 
 class WorkerError(Ta2nError, RuntimeError):

@@ -1,0 +1,67 @@
+"""The lock of a writer: one at a time, named, and gone with its process."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from ta2n.cache_schema.errors import BusyError
+from ta2n.cache_schema.lock import writing
+
+_HOLD = """
+import sys, time
+from pathlib import Path
+from ta2n.cache_schema.lock import writing
+with writing(Path(sys.argv[1]), "ta2n extract"):
+    print("held", flush=True)
+    time.sleep(120)
+"""
+
+
+def _holder(target: Path) -> "subprocess.Popen[str]":
+    process = subprocess.Popen([sys.executable, "-c", _HOLD, str(target)], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "held\n"
+    return process
+
+
+def test_a_second_writer_is_refused_with_the_holders_name(tmp_path: Path) -> None:
+    target = tmp_path / "clips.zarr"
+    with _holder(target) as process:
+        try:
+            named = rf"clips\.zarr: ta2n extract \(process {process.pid} on .* since 20"
+            with pytest.raises(BusyError, match=named), writing(target, "ta2n extract"):
+                pass
+            with writing(tmp_path / "other.zarr", "ta2n extract"):  # another store is nobody's
+                pass
+        finally:
+            process.kill()
+
+
+def test_the_lock_of_a_killed_writer_is_taken_over(tmp_path: Path) -> None:
+    target = tmp_path / "clips.zarr"
+    with _holder(target) as process:
+        process.kill()
+    with writing(target, "ta2n extract"):
+        pass
+
+
+def test_waiting_goes_on_when_the_holder_ends(tmp_path: Path) -> None:
+    target = tmp_path / "run"
+    with _holder(target) as process:
+        killer = subprocess.Popen([sys.executable, "-c", f"import os, time; time.sleep(1); os.kill({process.pid}, 9)"])
+        start = time.monotonic()
+        with writing(target, "ta2n train-head", wait=True):
+            assert time.monotonic() - start < 60
+        killer.wait()
+
+
+def test_two_threads_or_calls_of_one_process_exclude_each_other_too(tmp_path: Path) -> None:
+    target = tmp_path / "run"
+    with writing(target, "first"), pytest.raises(BusyError, match="first"), writing(target, "second"):
+        pass
+    with writing(target, "third"):
+        pass
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".run.lock"]
