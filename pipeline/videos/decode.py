@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ta2n.cache_schema.errors import DecodeError, MissingError
 from ta2n.pipeline.clips import view_indices
-from ta2n.pipeline.videos.frames import Size, read_frame_folder
+from ta2n.pipeline.videos.frames import Frames, Pick, Size, read_frame_folder
 
 
 @dataclass(frozen=True)
@@ -84,9 +84,7 @@ def decode_clip(job: DecodeJob) -> DecodedClip:
             fps = 0.0
             images, frame_count = read_frame_folder(job.path, wanted, job.size)
         else:
-            from ta2n.pipeline.videos.reader import read_video  # decord is imported for video files only
-
-            images, frame_count, fps = read_video(job.path, wanted, job.size)
+            images, frame_count, fps = _read_file(job.path, wanted, job.size)
     except FileNotFoundError as error:
         raise DecodeError(f"{job.path}: there is no such file or folder.") from error
     except OSError as error:
@@ -96,15 +94,28 @@ def decode_clip(job: DecodeJob) -> DecodedClip:
     return DecodedClip(job.clip_id, images, source, position, frame_count, fps)
 
 
-def decoder_version() -> str:
-    """The decoder's name and version, as the manifest of a feature store records it, for example "decord 0.6.0".
+def _read_file(path: Path, wanted: Pick, size: Size) -> Frames:
+    # Decoders are imported for video files only, and PyAV first: decord's codec libraries break those of PyAV.
+    from ta2n.pipeline.videos.headers import PYAV, decoder_of, read_headers
 
-    Read from the installed package without importing it: decord must not be loaded before torch.
+    if path.stat().st_size and decoder_of(read_headers(path)) == PYAV:
+        from ta2n.pipeline.videos.av_reader import read_video_in_order
+
+        return read_video_in_order(path, wanted, size)
+    from ta2n.pipeline.videos.reader import read_video
+
+    return read_video(path, wanted, size)
+
+
+def decoder_version() -> str:
+    """Names and versions of the decoders, as the manifest of a feature store records them.
+
+    Read from the installed packages without importing them: decord must not be loaded before torch.
 
     Raises:
         MissingError: when neither decord nor, for arm64, decord2 is installed.
     """
     for name in ("decord", "decord2"):
         with suppress(PackageNotFoundError):
-            return f"{name} {version(name)}"
+            return f"{name} {version(name)}, PyAV {version('av')}"
     raise MissingError("The video decoder is not installed: neither the package decord nor decord2 is there.")

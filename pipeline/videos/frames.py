@@ -2,12 +2,14 @@
 
 import os
 import re
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import ExifTags, Image, ImageOps
 
 from ta2n.cache_schema.errors import DecodeError
 
@@ -15,7 +17,17 @@ IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png"})
 
 # (height, width), the length of the short side, or None for what the file has.
 Size = tuple[int, int] | int | None
+Images = NDArray[np.uint8]
+Pick = Callable[[int], NDArray[np.int32]]
 NaturalKey = tuple[tuple[str | int, ...], str]
+
+
+class Frames(NamedTuple):
+    """(U, H, W, 3) RGB in the order of their frame numbers, frames in the clip, frames per second (0: unknown)."""
+
+    images: Images
+    frame_count: int
+    fps: float
 
 
 def natural_key(name: str) -> NaturalKey:
@@ -36,9 +48,7 @@ def list_frames(folder: Path) -> list[Path]:
     return [folder / name for name in sorted(names, key=natural_key)]
 
 
-def read_frame_folder(
-    folder: Path, pick: Callable[[int], NDArray[np.int32]], size: Size
-) -> tuple[NDArray[np.uint8], int]:
+def read_frame_folder(folder: Path, pick: Pick, size: Size) -> tuple[NDArray[np.uint8], int]:
     """The frames of a folder that `pick` asks for; only these files are opened.
 
     Args:
@@ -55,6 +65,10 @@ def read_frame_folder(
     files = list_frames(folder)
     if not files:
         raise DecodeError(f"{folder}: the folder holds no JPEG or PNG frames.")
+    series = Counter(_series(file.name) for file in files)
+    if len(series) > 1:
+        found = ", ".join(f"{name} ({count})" for name, count in sorted(series.items())[:5])
+        raise DecodeError(f"{folder}: holds several series of frames: {found}; leave one, the RGB frames, in it.")
     wanted = [files[i] for i in np.unique(pick(len(files))).tolist()]
     images = [_read_image(file, size) for file in wanted]
     for file, image in zip(wanted, images, strict=True):
@@ -62,6 +76,11 @@ def read_frame_folder(
             found, first = (f"{w}x{h}" for h, w, _ in (image.shape, images[0].shape))
             raise DecodeError(f"{file}: this frame is {found}, others are {first}; give a size to resize them to.")
     return np.stack(images), len(files)
+
+
+def _series(name: str) -> str:
+    """What the names of one numbered series share: `flow_x_00001.jpg` is of `flow_x_*`; bare numbers are of `*`."""
+    return re.sub(r"[0-9]+$", "", os.path.splitext(name)[0]) + "*"  # noqa: PTH122
 
 
 def resized(height: int, width: int, size: Size) -> tuple[int, int] | None:
@@ -78,10 +97,13 @@ def resized(height: int, width: int, size: Size) -> tuple[int, int] | None:
 def _read_image(file: Path, size: Size) -> NDArray[np.uint8]:
     try:
         with Image.open(file) as image:
-            wanted = resized(image.height, image.width, size)
+            # Cameras store what they saw and say in EXIF how to turn it: orientations from 5 on lie on their side.
+            lying = image.getexif().get(ExifTags.Base.Orientation, 1) >= 5
+            shown = (image.width, image.height) if lying else (image.height, image.width)
+            wanted = resized(*shown, size)
             if wanted is not None:
-                image.draft(None, wanted[::-1])
-            rgb = _to_rgb(image)
+                image.draft(None, wanted if lying else wanted[::-1])
+            rgb = ImageOps.exif_transpose(_to_rgb(image))
             if wanted is not None and rgb.size != wanted[::-1]:
                 rgb = rgb.resize(wanted[::-1], Image.Resampling.BILINEAR, reducing_gap=2.0)
             return np.asarray(rgb)

@@ -11,19 +11,15 @@ its last frame. A fault tolerance below one frame makes it raise at the first co
 
 import math
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import decord
 import numpy as np
 from numpy.typing import NDArray
 
 from ta2n.cache_schema.errors import DecodeError
-from ta2n.pipeline.videos.frames import Size, resized
-
-Images = NDArray[np.uint8]
-Pick = Callable[[int], NDArray[np.int32]]
+from ta2n.pipeline.videos.frames import Frames, Images, Pick, Size, resized
 
 # Positive and below 1 / length, whatever the length: the first frame that decord makes up raises.
 NO_MADE_UP_FRAMES = 1e-9
@@ -36,14 +32,6 @@ LONGEST_SKIP = 100
 # With the announced length, to find the true one, and with the true one; more is a file that never decodes alike.
 READS_AT_MOST = 3
 CHANNELS = 3
-
-
-class Frames(NamedTuple):
-    """(U, H, W, 3) RGB in the order of their frame numbers, frames in the clip, frames per second (0: unknown)."""
-
-    images: Images
-    frame_count: int
-    fps: float
 
 
 def read_video(path: Path, pick: Pick, size: Size) -> Frames:

@@ -1,5 +1,6 @@
 """Decoded frames against a plain decode of the whole file by PyAV: the right frames, or a reason."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -219,7 +220,5 @@ def test_a_job_that_makes_no_sense_is_no_fault_of_the_clip(tmp_path: Path) -> No
         decode_clip(job(path, rule="dense"))
 
 
-def test_the_decoder_is_named_with_its_version() -> None:
-    name, version = decoder_version().split()
-    assert name == "decord"
-    assert version[0].isdigit()
+def test_the_decoders_are_named_with_their_versions() -> None:
+    assert re.fullmatch(r"decord \d[\d.]*, PyAV \d[\d.]*", decoder_version())

@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import shared_data
-from PIL import Image
+from PIL import ExifTags, Image
 
 from ta2n.cache_schema.errors import DecodeError
 from ta2n.pipeline.videos.decode import DecodedClip, DecodeJob, decode_clip
-from ta2n.pipeline.videos.frames import list_frames
+from ta2n.pipeline.videos.frames import list_frames, read_frame_folder
 
 
 def decode(folder: Path, *, frames: int = 3, size: tuple[int, int] | None = None) -> DecodedClip:
@@ -59,14 +59,6 @@ def test_a_palette_with_transparency_becomes_rgb(tmp_path: Path) -> None:
     assert decode(tmp_path).images[0, 0, 0].tolist() == [200, 30, 60]
 
 
-def test_the_orientation_tag_is_left_alone(tmp_path: Path) -> None:
-    image = Image.new("RGB", (8, 6))
-    exif = image.getexif()
-    exif[0x0112] = 6  # to be shown turned by 90 degrees
-    image.save(tmp_path / "1.jpg", exif=exif)
-    assert decode(tmp_path).images.shape == (1, 6, 8, 3)
-
-
 def test_frames_of_different_sizes_need_a_size(tmp_path: Path) -> None:
     save(tmp_path, "1.jpg", "2.jpg", size=(8, 6))
     save(tmp_path, "3.jpg", size=(9, 6))
@@ -105,3 +97,23 @@ def test_a_clip_of_frames_gives_its_files_in_order() -> None:
     for file, image in zip(files, clip.images, strict=True):
         with Image.open(file) as reference:
             assert np.array_equal(image, np.asarray(reference.convert("RGB")))
+
+
+def test_a_frame_that_a_camera_stored_lying_is_shown_upright(tmp_path: Path) -> None:
+    pixels = np.zeros((4, 6, 3), np.uint8)
+    pixels[0, :, 0] = 255  # red at the top of what the sensor saw
+    for orientation, turned in {1: pixels, 3: pixels[::-1, ::-1], 6: np.rot90(pixels, -1), 8: np.rot90(pixels)}.items():
+        exif = Image.Exif()
+        exif[ExifTags.Base.Orientation] = orientation
+        folder = tmp_path / str(orientation)
+        folder.mkdir()
+        Image.fromarray(pixels).save(folder / "1.png", exif=exif)
+        images, _ = read_frame_folder(folder, lambda _: np.zeros(1, np.int32), None)
+        assert np.array_equal(images[0], turned)
+
+
+def test_frames_of_several_series_are_refused_by_their_names(tmp_path: Path) -> None:
+    for name in ("img_1.png", "img_2.png", "flow_x_1.png"):
+        Image.new("RGB", (4, 4)).save(tmp_path / name)
+    with pytest.raises(DecodeError, match=r"several series of frames: flow_x_\* \(1\), img_\* \(2\)"):
+        read_frame_folder(tmp_path, lambda count: np.arange(count, dtype=np.int32), None)

@@ -1,0 +1,64 @@
+"""Frames of a video file by PyAV, from the first to the last: for the files on which decord is not exact.
+
+Frame k is the k-th frame that a sequential decode of the best video stream puts out, turned as its display matrix says:
+what ffmpeg writes when it is asked to pass every frame through.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import av
+import numpy as np
+
+from ta2n.cache_schema.errors import DecodeError
+from ta2n.pipeline.videos.frames import Frames, Images, Pick, Size, resized
+from ta2n.pipeline.videos.headers import best_video, orientation, upright
+
+
+def read_video_in_order(path: Path, pick: Pick, size: Size) -> Frames:
+    """The frames of a video file that ``pick`` asks for; decoded twice, once to count and once to keep.
+
+    Args:
+        path: the file.
+        pick: the wanted source frames, in any shape, given the number of frames in the clip.
+        size: (height, width) to resize to, the length of the short side, or None for the native size.
+
+    Raises:
+        DecodeError: the file cannot be decoded from its first frame to its last.
+    """
+    with _decoding(path) as (frames, _):
+        frame_count = sum(1 for _ in frames)
+    if not frame_count:
+        raise DecodeError(f"{path}: the video holds no frame that can be decoded.")
+    wanted = set(np.unique(pick(frame_count)).tolist())
+    with _decoding(path) as (frames, fps):
+        images = [_image(frame, size) for number, frame in enumerate(frames) if number in wanted]
+    if len(images) < len(wanted):
+        raise DecodeError(f"{path}: a second read finds fewer frames than the first ({frame_count}); it is damaged.")
+    return Frames(np.stack(images), frame_count, fps)
+
+
+@contextmanager
+def _decoding(path: Path) -> Iterator[tuple[Iterator[av.VideoFrame], float]]:
+    """All frames of the best video stream, and frames per second (0: unknown)."""
+    try:
+        with av.open(str(path.absolute())) as container:
+            stream = best_video(container)
+            if stream is None:
+                raise DecodeError(f"{path}: the file holds no video stream.")
+            rate = stream.average_rate
+            yield container.decode(stream), float(rate) if rate else 0.0
+    except (av.FFmpegError, IndexError) as error:
+        raise DecodeError(f"{path}: the video is damaged or cannot be decoded ({error}).") from error
+
+
+def _image(frame: av.VideoFrame, size: Size) -> Images:
+    signs = orientation(frame)
+    turned = not signs[0]
+    shown = (frame.width, frame.height) if turned else (frame.height, frame.width)
+    height, width = resized(*shown, size) or shown
+    if turned:
+        height, width = width, height
+    values = frame.to_ndarray(format="rgb24", width=width, height=height, interpolation="BICUBIC")
+    return np.ascontiguousarray(upright(np.asarray(values, np.uint8), signs))
