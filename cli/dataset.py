@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ta2n.cache_schema.errors import InputError
-from ta2n.cli import options, rows
+from ta2n.cli import options
 from ta2n.cli.console import note, print_json, progress, stdout, table
 from ta2n.cli.errors import guarded
 
@@ -33,8 +33,8 @@ def check(
         str,
         typer.Argument(help="ucf101, hmdb51, ssv2-otam, ssv2-cmn or kinetics-cmn; or a folder.", metavar="NAME|FOLDER"),
     ],
-    root: rows.Root = None,
-    splits: rows.Splits = None,
+    root: options.Root = None,
+    splits: options.Splits = None,
     split_file: options.SplitFile = None,
     way: Annotated[int, typer.Option(help="Classes N in an episode.", min=2)] = 5,
     shot: Annotated[int, typer.Option(help="Support clips K of a class.", min=1)] = 5,
@@ -84,12 +84,18 @@ def _check(
     from ta2n.pipeline.datasets.check import check_clips, check_copy
     from ta2n.pipeline.datasets.lists import Listed
     from ta2n.pipeline.datasets.published import PUBLISHED
+    from ta2n.pipeline.datasets.resolve import named_videos, resolve
     from ta2n.pipeline.datasets.scan import scan_copy
 
     if name in PUBLISHED:
-        place, videos = rows.named_videos(name, root, splits, split_file)
+        place, videos, notes = named_videos(name, root, splits, split_file, on_file=lambda url: note(f"fetching {url}"))
+        for line in notes:
+            note(line)
         return place, check_copy(videos, scan_copy(place), PUBLISHED[name], way=way, shot=shot, queries=queries)
-    _, clips = rows.dataset_rows(name, root, splits, split_file, seed)
+    resolved = resolve(name, root=root, splits=splits, split_file=split_file, seed=seed)
+    for line in resolved.notes:
+        note(line)
+    clips = resolved.videos
     columns = zip(clips.id.tolist(), clips.label.tolist(), clips.split.tolist(), strict=True)
     listed = [Listed(one, label, split, label, one) for one, label, split in columns]
     paths = dict(zip(clips.id.tolist(), clips.path.tolist(), strict=True))
@@ -100,13 +106,11 @@ def _decode(root: Path, found: "Check", count: int, workers: int, seed: int) -> 
     """Decodes a sample of the clips that are there."""
     import numpy as np
 
-    from ta2n.pipeline.datasets.decode_check import can_compare, compare_decoding
+    from ta2n.pipeline.datasets.decode_check import compare_decoding
 
     names = sorted(found.found)
     drawn = np.random.default_rng(seed).permutation(len(names))[:count]
     clips = [(names[place], root / found.found[names[place]]) for place in sorted(drawn.tolist())]
-    if not can_compare():
-        note('note: nothing to compare with; PyAV comes with `pip install "ta2n[demo]"`')
     with progress("decoding", len(clips), "clips") as bar:
         return compare_decoding(clips, workers=workers, on_clip=bar)
 

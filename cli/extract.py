@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ta2n.cli import options, rows
+from ta2n.cli import options
 from ta2n.cli.console import bars, duration, note, print_json, size, stdout, table
 from ta2n.cli.flags import Given, flags
 from ta2n.pipeline.config.extraction import ExtractMachine, ExtractSettings
@@ -30,8 +30,8 @@ def extract(
         ),
     ],
     cache: options.Cache = Path("feats"),
-    root: rows.Root = None,
-    splits: rows.Splits = None,
+    root: options.Root = None,
+    splits: options.Splits = None,
     given: Given,
     protocol: options.ProtocolName = None,
     recipe: options.RecipeFile = None,

@@ -43,6 +43,22 @@ HeadOptions = Annotated[
     list[str] | None,
     typer.Option("--option", help="An option of the head, e.g. tc=false; may be repeated.", metavar="NAME=VALUE"),
 ]
+Root = Annotated[
+    Path | None,
+    typer.Option(
+        "--root",
+        help="Folder of a named data set's clips, or one that holds it. \\[default: the variable TA2N_DATA]",
+        metavar="FOLDER",
+    ),
+]
+Splits = Annotated[
+    Path | None,
+    typer.Option(
+        "--splits",
+        help="Folder of a named data set's split lists. \\[default: fetched once, into the cache folder]",
+        metavar="FOLDER",
+    ),
+]
 Dataset = Annotated[
     str | None,
     typer.Option("--dataset", help="Which store, where --cache is a folder of several.", metavar="NAME"),

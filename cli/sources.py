@@ -1,79 +1,19 @@
-"""Where the features of a table come from: stores at hand, data sets on disk, or else clips that ta2n renders."""
+"""What is extracted or rendered for a table on the way to it."""
 
 import contextlib
 import sys
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ta2n.cache_schema.errors import InputError, Ta2nError
-from ta2n.cli import rows
 from ta2n.cli.console import note
 
 if TYPE_CHECKING:
-    from ta2n.cache_schema.table import VideoTable
-
-PAPER = ("kinetics-cmn", "ssv2-otam", "ssv2-cmn", "ucf101", "hmdb51")
-"""The paper's data sets, in the order of its table."""
+    from ta2n.pipeline.datasets.sources import Sources
 
 DEMO = Path("demo")
 
 
-@dataclass
-class Sources:
-    """What there is.
-
-    Attributes:
-        stores: by data set, the paper's first.
-        found: data sets on disk whose features are not stored yet, with their rows.
-        missing: the paper's other data sets, with the reason.
-    """
-
-    stores: dict[str, Path] = field(default_factory=dict)
-    found: dict[str, "VideoTable"] = field(default_factory=dict)
-    missing: dict[str, str] = field(default_factory=dict)
-
-
-def find(cache: Path, datasets: list[str], root: Path | None, splits: Path | None) -> Sources:
-    """Looks for stores in ``cache``, and for the paper's data sets on disk where there is no store.
-
-    Args:
-        cache: a folder of stores, or one store.
-        datasets: to leave it at; empty for all.
-        root: of the data sets, as ``ta2n extract`` takes it.
-        splits: a local copy of the published lists.
-
-    Raises:
-        InputError: a name is neither a data set of the paper nor that of a store.
-    """
-    from ta2n.pipeline.cache.hdf5.source import SUFFIXES
-    from ta2n.pipeline.cache.reader import stores_in
-
-    single = (cache / "zarr.json").is_file() or cache.suffix in SUFFIXES
-    stores = {cache.stem: cache} if single else stores_in(cache)
-    unknown = [name for name in datasets if name not in PAPER and name not in stores]
-    if unknown:
-        known = ", ".join([*PAPER, *(name for name in stores if name not in PAPER)])
-        raise InputError(f"--only {unknown[0]}: neither a method of the recipes nor a data set ({known})")
-    sources = Sources()
-    for name in [*PAPER, *(name for name in stores if name not in PAPER)]:
-        if datasets and name not in datasets:
-            continue
-        if name in stores:
-            sources.stores[name] = stores[name]
-        else:
-            _look_for(name, cache, root, splits, sources)
-    return sources
-
-
-def _look_for(name: str, cache: Path, root: Path | None, splits: Path | None, sources: Sources) -> None:
-    try:
-        sources.found[name] = rows.dataset_rows(name, root, splits, None, 0)[1]
-    except Ta2nError as error:
-        sources.missing[name] = f"no features in {cache}; {error}"
-
-
-def extract_found(sources: Sources, cache: Path, root: Path | None, splits: Path | None, device: str) -> None:
+def extract_found(sources: "Sources", cache: Path, root: Path | None, splits: Path | None, device: str) -> None:
     """Extracts what is on disk and not in a store yet, as ``ta2n extract`` does by default."""
     from ta2n.cli.extract import extract
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ta2n.cli import comparison, options, rows, sources
+from ta2n.cli import comparison, options, sources
 from ta2n.cli.console import duration, note, print_json, size, stdout, table
 from ta2n.cli.flags import Given, flags, literal
 from ta2n.pipeline.commands.tables import TRAIN
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from ta2n.pipeline.cache import FeatureCache
     from ta2n.pipeline.config.protocols import Protocol
+    from ta2n.pipeline.datasets.sources import Sources
     from ta2n.pipeline.report.table.fill import Plan
     from ta2n.pipeline.report.table.results import Result
     from ta2n.pipeline.report.table.rows import TableRow
@@ -54,8 +55,8 @@ def make_table(
         typer.Option(help=literal("Numbers of shots K, separated by commas. [default: 1,5]"), metavar="NUMBERS"),
     ] = None,
     shots: Annotated[str | None, typer.Option(hidden=True)] = None,
-    root: rows.Root = None,
-    splits: rows.Splits = None,
+    root: options.Root = None,
+    splits: options.Splits = None,
     seed: Annotated[
         str | None,
         typer.Option(help=literal("Seeds of training, separated by commas. [default: 0]"), metavar="NUMBERS"),
@@ -84,6 +85,7 @@ def make_table(
     """
     from ta2n.pipeline.commands.machine import torch_device
     from ta2n.pipeline.commands.tables import chosen as choose
+    from ta2n.pipeline.datasets.sources import find_sources
     from ta2n.pipeline.report.table.files import write_table
     from ta2n.pipeline.report.table.fill import Plan, without_store
     from ta2n.pipeline.report.table.results import as_record
@@ -100,7 +102,7 @@ def make_table(
     shot = options.now_called("--shot", shot, "--shots", shots) or "1,5"
     seed = options.now_called("--seed", seed, "--seeds", seeds) or "0"
     wanted, datasets = _chosen(read_rows(recipes or _own_recipes()), only)
-    at_hand = sources.find(cache, datasets, root, splits)
+    at_hand = find_sources(cache, datasets, root, splits)
     demo = not at_hand.stores and not at_hand.found
     settings = given
     if demo:
@@ -187,7 +189,7 @@ def _fill(store: Path, plan: "Plan") -> list["Result"]:
     return fill(cache, plan, on_run=show)
 
 
-def _plan(at_hand: sources.Sources, plan: "Plan", demo: bool) -> None:
+def _plan(at_hand: "Sources", plan: "Plan", demo: bool) -> None:
     """Prints what would be done, with time and disk."""
     from ta2n.pipeline.cache import FeatureCache
     from ta2n.pipeline.report.table.estimate import estimate_run, product_rate

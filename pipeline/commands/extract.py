@@ -14,7 +14,7 @@ from ta2n.pipeline.config.extraction import ExtractMachine, ExtractSettings
 from ta2n.pipeline.config.options import options, takes
 from ta2n.pipeline.config.resolve import given_fields, make, recipe_fields, resolve
 from ta2n.pipeline.datasets.resolve import may_flip
-from ta2n.pipeline.datasets.resolve import resolve as resolve_rows
+from ta2n.pipeline.datasets.resolve import resolve as resolve_dataset
 from ta2n.pipeline.features import extract as stage
 from ta2n.pipeline.features.backbones import load_backbone
 from ta2n.pipeline.features.plan import Plan
@@ -62,16 +62,24 @@ def plan_extraction(
     tell((*asked.notes, *notes), on_note)
     values = resolve(_TABLES, [said, recipe_fields((ExtractSettings,), asked.recipe.extract)], asked.protocol)
     machine = make(ExtractMachine, values)
-    tell_note = on_note or (lambda _: None)
-    may = may_flip(str(dataset), values["flip"], tell_note)
+    may, mirroring = may_flip(str(dataset), values["flip"])
+    tell(mirroring, on_note)
     values["flip"] = may and (values["flip"] is not None or asked.protocol.flip)
     own = make(ExtractSettings, values)
-    name, videos = resolve_rows(str(dataset), path_of(root), path_of(splits), path_of(split_file), own.seed, tell_note)
+    found = resolve_dataset(
+        str(dataset),
+        root=path_of(root),
+        splits=path_of(splits),
+        split_file=path_of(split_file),
+        seed=own.seed,
+        on_file=lambda url: tell([f"fetching {url}"], on_note),
+    )
+    tell(found.notes, on_note)
     tell([f"protocol {asked.name}: {described(own)}"], on_note)
     backbone = load_backbone(own.backbone, own.weights, seed=own.seed)
     plan = Plan(
-        dataset=name,
-        videos=videos,
+        dataset=found.name,
+        videos=found.videos,
         backbone=backbone.spec,
         frames=own.frames,
         rule=own.rule,
@@ -81,7 +89,7 @@ def plan_extraction(
         normalise=own.normalise,
         seed=own.seed,
     )
-    return ExtractPlan(asked.name, own, machine, plan, backbone.module, Path(cache) / f"{name}.zarr")
+    return ExtractPlan(asked.name, own, machine, plan, backbone.module, Path(cache) / f"{found.name}.zarr")
 
 
 @takes(*_TABLES)

@@ -11,7 +11,7 @@ from pathlib import Path
 from ta2n.pipeline.datasets.folder import SPLITS
 from ta2n.pipeline.datasets.lists import Listed, without_suffix
 from ta2n.pipeline.datasets.match import Matches, alike, match
-from ta2n.pipeline.datasets.published import Published
+from ta2n.pipeline.datasets.published import NamedDataset
 from ta2n.pipeline.datasets.scan import Copy
 
 # Bounds on the search for names that almost match: at most this many missing videos, each with so many candidates.
@@ -98,7 +98,9 @@ class Check:
     almost: Mapping[str, str]
 
 
-def check_copy(videos: Sequence[Listed], copy: Copy, dataset: Published, *, way: int, shot: int, queries: int) -> Check:
+def check_copy(
+    videos: Sequence[Listed], copy: Copy, dataset: NamedDataset, *, way: int, shot: int, queries: int
+) -> Check:
     """Sets the videos of a data set's lists against the clips of a copy.
 
     One stat per clip that matches finds the empty and the forbidden ones; nothing is opened.

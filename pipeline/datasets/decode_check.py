@@ -2,15 +2,15 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ta2n.cache_schema.errors import DecodeError
 from ta2n.pipeline.clips import view_indices
+from ta2n.pipeline.videos.av_reader import read_video_in_order
 from ta2n.pipeline.videos.decode import DecodedClip, DecodeJob, FailedClip
+from ta2n.pipeline.videos.headers import DECORD, decoder_of, read_headers
 from ta2n.pipeline.videos.pool import DecodePool
 
 # Mean difference in grey levels. Decoders round colours differently, by less than the first even where their colour
@@ -28,11 +28,6 @@ class Comparison:
     detail: str
 
 
-def can_compare() -> bool:
-    """Whether the second decoder, PyAV, is installed."""
-    return find_spec("av") is not None
-
-
 def compare_decoding(
     clips: Sequence[tuple[str, Path]],
     *,
@@ -42,6 +37,8 @@ def compare_decoding(
 ) -> list[Comparison]:
     """Decodes the test frames of every clip as extraction does, and once more from start to end with PyAV.
 
+    Clips that extraction reads with PyAV itself have nothing to be compared with, and neither have folders of frames.
+
     Args:
         clips: id and path of each.
         workers: decoding processes.
@@ -49,7 +46,7 @@ def compare_decoding(
         on_clip: called with the number of clips done.
     """
     jobs = [DecodeJob(name, path, "tsn", 8, 1, 0, None) for name, path in clips]
-    videos = [job for job in jobs if can_compare() and not job.path.is_dir()]
+    videos = [job for job in jobs if not job.path.is_dir() and decoder_of(read_headers(job.path)) == DECORD]
     done: list[Comparison] = []
     with (
         DecodePool(workers=workers, deadline_seconds=deadline_seconds) as pool,
@@ -74,27 +71,15 @@ def decode_in_order(job: DecodeJob) -> DecodedClip:
     Raises:
         DecodeError: PyAV cannot decode the file.
     """
-    import av
 
-    try:
-        with av.open(str(job.path.absolute())) as container:
-            frame_count = sum(1 for _ in container.decode(video=0))
-        if not frame_count:
-            raise DecodeError(f"{job.path}: PyAV finds no frame in it.")
+    def around(frame_count: int) -> NDArray[np.int32]:
         wanted = view_indices(job.rule, frame_count=frame_count, frames=job.frames, views=1, seed=0, clip_id="")
-        source = np.clip(wanted + np.array([[-1], [0], [1]], np.int32), 0, frame_count - 1)
-        numbers = np.unique(source)
-        keep = set(numbers.tolist())
-        with av.open(str(job.path.absolute())) as container:
-            images = [
-                np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
-                for number, frame in enumerate(container.decode(video=0))
-                if number in keep
-            ]
-    except (av.FFmpegError, IndexError, ValueError) as error:
-        raise DecodeError(f"{job.path}: PyAV cannot decode it ({error}).") from error
-    position = np.searchsorted(numbers, source).astype(np.int32)
-    return DecodedClip(job.clip_id, np.stack(images), source, position, frame_count, 0.0)
+        return np.clip(wanted + np.array([[-1], [0], [1]], np.int32), 0, frame_count - 1)
+
+    found = read_video_in_order(job.path, around, None)
+    source = around(found.frame_count)
+    position = np.searchsorted(np.unique(source), source).astype(np.int32)
+    return DecodedClip(job.clip_id, found.images, source, position, found.frame_count, found.fps)
 
 
 def _compare(clip: DecodedClip | FailedClip, other: DecodedClip | FailedClip | None) -> Comparison:

@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ta2n.cache_schema.errors import InputError, MissingError
-from ta2n.pipeline.datasets.fetch import digest
+from ta2n.pipeline.datasets.fetch import sha256_of
 from ta2n.pipeline.datasets.folder import SPLITS, VIDEO_SUFFIXES
-from ta2n.pipeline.datasets.published import Published
+from ta2n.pipeline.datasets.published import NamedDataset
 
 NAMES = {split: re.compile(rf"{split}([_-]?list)?([_-]?few[_-]?shot)?\d*\.(txt|list)", re.I) for split in SPLITS}
 USUAL = "trainlist03.txt, train_few_shot.txt or train.txt, and likewise for val and test"
@@ -46,7 +46,7 @@ class SplitLists:
     notes: tuple[str, ...]
 
 
-def read_lists(folder: Path, dataset: Published) -> SplitLists:
+def read_lists(folder: Path, dataset: NamedDataset) -> SplitLists:
     """Reads a data set's lists from the folder that holds them, or from the parent of that folder.
 
     Lists other than the published ones are taken with a note.
@@ -59,7 +59,7 @@ def read_lists(folder: Path, dataset: Published) -> SplitLists:
     videos: dict[str, Listed] = {}
     notes = [f"There is no list for the split {split!r} in {folder}." for split in SPLITS if split not in files]
     for split, file in files.items():
-        if digest(file) not in dataset.digests.values():
+        if sha256_of(file) not in dataset.digests.values():
             notes.append(f"{file} is not the published list of {dataset.name}: results compare only with its own kind.")
         lines = _lines(file)
         listed = parse_list(lines, split, source=str(file))
@@ -73,7 +73,7 @@ def read_lists(folder: Path, dataset: Published) -> SplitLists:
     return SplitLists(kept, tuple(notes))
 
 
-def find_lists(folder: Path, dataset: Published) -> dict[str, Path]:
+def find_lists(folder: Path, dataset: NamedDataset) -> dict[str, Path]:
     """The list file of each split, below the folder, or below a folder of it with the data set's name.
 
     Raises:

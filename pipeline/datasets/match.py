@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from ta2n.pipeline.datasets.lists import Listed, without_suffix
-from ta2n.pipeline.datasets.published import Published
+from ta2n.pipeline.datasets.published import NamedDataset
 
 # A clip of Kinetics as most tools store it: the video's id, and the seconds at which the clip starts and ends.
 _TIME = re.compile(r"_\d{6}_\d{6}$")
@@ -51,7 +51,7 @@ class Matches:
     extra: list[str] = field(default_factory=list)
 
 
-def match(videos: Sequence[Listed], clips: Iterable[str], dataset: Published) -> Matches:
+def match(videos: Sequence[Listed], clips: Iterable[str], dataset: NamedDataset) -> Matches:
     """Finds the clip of every video.
 
     Args:
@@ -95,7 +95,7 @@ def alike(name: str) -> str:
     return _NO_LETTER.sub("", name.casefold())
 
 
-def _rules(videos: Sequence[Listed], dataset: Published) -> Iterable[tuple[str, VideoKey, ClipKey]]:
+def _rules(videos: Sequence[Listed], dataset: NamedDataset) -> Iterable[tuple[str, VideoKey, ClipKey]]:
     """The rules that hold for a data set, in their order; docs/datasets.md says them in words."""
     yield "path", lambda video: f"{video.folder}/{video.name}", lambda clip: clip.path
     yield "path", lambda video: f"{video.split}/{video.folder}/{video.name}", lambda clip: clip.path

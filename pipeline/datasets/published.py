@@ -8,11 +8,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+# The repository of TA2N's authors (R00Kie-Liu/TA2N), at the commit whose lists the digests pin.
+SOURCE = "https://raw.githubusercontent.com/R00Kie-Liu/TA2N/2becdd8174fe40812ef4c41828b5d9fc20fa95ec/splits"
 LISTS = ("trainlist03.txt", "vallist03.txt", "testlist03.txt")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Published:
+class NamedDataset:
     """A data set with published few-shot splits.
 
     Attributes:
@@ -23,6 +25,7 @@ class Published:
         numbered: whether a clip's name is a number that no other clip of the data set has, whatever folder it is in.
         timed: whether a clip's name may end in its time in the source, `_000012_000022`.
         flip: whether a mirrored clip still shows its class.
+        source: URL of the folder that holds ``lists``.
     """
 
     name: str
@@ -32,6 +35,7 @@ class Published:
     numbered: bool = False
     timed: bool = False
     flip: bool = True
+    source: str = SOURCE
 
 
 def _digests(train: str, val: str, test: str) -> Mapping[str, str]:
@@ -41,7 +45,7 @@ def _digests(train: str, val: str, test: str) -> Mapping[str, str]:
 _SSV2 = ("something-something-v2", "20bn-something-something-v2", "somethingsomethingv2", "ssv2", "sthv2", "smsm")
 
 _ALL = (
-    Published(
+    NamedDataset(
         name="ucf101",
         lists="ucf_ARN",
         digests=_digests(
@@ -51,7 +55,7 @@ _ALL = (
         ),
         homes=("ucf101", "ucf-101", "ucf_101"),
     ),
-    Published(
+    NamedDataset(
         name="hmdb51",
         lists="hmdb_ARN",
         digests=_digests(
@@ -61,7 +65,7 @@ _ALL = (
         ),
         homes=("hmdb51", "hmdb-51", "hmdb_51", "hmdb51_org"),
     ),
-    Published(
+    NamedDataset(
         name="ssv2-otam",
         lists="ssv2_OTAM",
         digests=_digests(
@@ -73,7 +77,7 @@ _ALL = (
         numbered=True,
         flip=False,
     ),
-    Published(
+    NamedDataset(
         name="ssv2-cmn",
         lists="ssv2_CMN",
         digests=_digests(
@@ -85,7 +89,7 @@ _ALL = (
         numbered=True,
         flip=False,
     ),
-    Published(
+    NamedDataset(
         name="kinetics-cmn",
         lists="kinetics_CMN",
         digests=_digests(
@@ -98,4 +102,4 @@ _ALL = (
     ),
 )
 
-PUBLISHED: Mapping[str, Published] = MappingProxyType({dataset.name: dataset for dataset in _ALL})
+PUBLISHED: Mapping[str, NamedDataset] = MappingProxyType({dataset.name: dataset for dataset in _ALL})

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from ta2n.cache_schema.errors import InputError, MissingError
@@ -15,63 +16,102 @@ from ta2n.pipeline.datasets.scan import scan_copy
 from ta2n.pipeline.datasets.splits import apply_class_split, read_split_file, seeded_class_split
 
 DATA = "TA2N_DATA"
-OnNote = Callable[[str], None]
 
 
-def may_flip(dataset: str, flip: bool | None, note: OnNote) -> bool:
-    """Whether random views are mirrored: as asked for, else wherever a mirrored clip still shows its class.
+@dataclass(frozen=True)
+class Resolved:
+    """What a name or a folder means.
+
+    Attributes:
+        name: of the data set, and of its store.
+        videos: its rows.
+        notes: lines worth telling: what is odd, what is missing, how classes were split.
+    """
+
+    name: str
+    videos: VideoTable
+    notes: tuple[str, ...]
+
+
+def may_flip(dataset: str, flip: bool | None) -> tuple[bool, tuple[str, ...]]:
+    """Whether random views are mirrored, and what to tell of it.
+
+    As asked for, else wherever a mirrored clip still shows its class.
 
     Raises:
         InputError: flips are asked for where left and right are labels.
     """
     if dataset not in PUBLISHED or PUBLISHED[dataset].flip:
-        return flip is not False
+        return flip is not False, ()
     if flip:
         raise InputError(f"--flip: {dataset} has classes that differ in left and right only; leave --flip out")
-    note(f"{dataset}: no view is mirrored, as its classes tell left from right")
-    return False
+    return False, (f"{dataset}: no view is mirrored, as its classes tell left from right",)
 
 
 def resolve(
-    dataset: str, root: Path | None, splits: Path | None, split_file: Path | None, seed: int, note: OnNote
-) -> tuple[str, VideoTable]:
-    """The name of a data set and its rows; tells on stderr what is odd.
+    dataset: str | Path,
+    *,
+    root: Path | None = None,
+    splits: Path | None = None,
+    split_file: Path | None = None,
+    seed: int = 0,
+    on_file: Callable[[str], None] | None = None,
+) -> Resolved:
+    """The rows that a name or a folder means.
 
     A named data set has a row for every video of its lists, on every machine: videos that are not on disk are rows
     that fail, and that a later run with `--retry-failed` fills.
+
+    Args:
+        dataset: one of :data:`~ta2n.pipeline.datasets.published.PUBLISHED`, or a folder ``class/clip`` or
+            ``{train,val,test}/class/clip``.
+        root: folder of a named data set's clips, or one that holds it; None is the variable ``TA2N_DATA``.
+        splits: folder of a named data set's lists; None fetches them once.
+        split_file: a JSON file of classes by split, for a folder.
+        seed: of the class split of a folder that names none.
+        on_file: called with the URL of a list that is about to be fetched.
 
     Raises:
         InputError: an option does not go with this data set, or none of its videos is there.
         MissingError: its folder or its lists are not there.
     """
-    if dataset in PUBLISHED:
-        return dataset, published_rows(dataset, *named_videos(dataset, root, splits, split_file, note), note)
+    name = str(dataset)
+    if name in PUBLISHED:
+        place, videos, notes = named_videos(name, root, splits, split_file, on_file=on_file)
+        return published_rows(name, place, videos, notes)
     for flag, value in (("--root", root), ("--splits", splits)):
         if value is not None:
             names = ", ".join(PUBLISHED)
-            raise InputError(f"{flag} goes with one of {names}; {dataset!r} is none of them and taken for a folder")
+            raise InputError(f"{flag} goes with one of {names}; {name!r} is none of them and taken for a folder")
     if not Path(dataset).exists():
         raise MissingError(
             f"{dataset}: there is no such folder, and no data set of this name; name a folder of clips, or one of "
             f"{', '.join(PUBLISHED)}"
         )
-    return folder_rows(Path(dataset), split_file, seed, note)
+    return folder_rows(Path(dataset), split_file, seed)
 
 
 def named_videos(
-    name: str, root: Path | None, splits: Path | None, split_file: Path | None, note: OnNote
-) -> tuple[Path, tuple[Listed, ...]]:
-    """The folder of a named data set's clips, and the videos of its lists.
+    name: str,
+    root: Path | None,
+    splits: Path | None,
+    split_file: Path | None,
+    *,
+    on_file: Callable[[str], None] | None = None,
+) -> tuple[Path, tuple[Listed, ...], tuple[str, ...]]:
+    """The folder of a named data set's clips, the videos of its lists, and what is odd about the lists.
 
     Raises:
         InputError: `--split-file` is given, which goes with folders.
     """
     if split_file is not None:
         raise InputError("--split-file goes with a folder; for a named data set give --splits, a folder of lists")
-    return find_root(name, root), listed_videos(name, splits, note)
+    place, dataset = find_root(name, root), PUBLISHED[name]
+    lists = read_lists(splits or fetch_lists(dataset, lists_home(), on_file=on_file), dataset)
+    return place, lists.videos, tuple(f"note: {line}" for line in lists.notes)
 
 
-def published_rows(name: str, root: Path, videos: tuple[Listed, ...], note: OnNote) -> VideoTable:
+def published_rows(name: str, root: Path, videos: tuple[Listed, ...], notes: tuple[str, ...] = ()) -> Resolved:
     """The rows of a named data set, one for every video of its lists."""
     matches = match(videos, scan_copy(root).clips, PUBLISHED[name])
     if not matches.found:
@@ -81,28 +121,16 @@ def published_rows(name: str, root: Path, videos: tuple[Listed, ...], note: OnNo
             f"--root {root}` says what is there instead"
         )
     by_rule = ", ".join(f"{count} by {rule}" for rule, count in matches.rules.items())
-    note(f"{name}: {len(matches.found)} of {len(videos)} listed videos found in {root} ({by_rule})")
+    said = [*notes, f"{name}: {len(matches.found)} of {len(videos)} listed videos found in {root} ({by_rule})"]
     if missing := len(videos) - len(matches.found):
         doubtful = f", {len(matches.doubtful)} of them in doubt between several clips" if matches.doubtful else ""
-        note(
+        said.append(
             f"note: {missing} listed videos are not there{doubtful}; they are recorded as failed and left out of "
             f"episodes. `ta2n dataset check {name}` lists them"
         )
     # A video that was not found keeps the path that the list gives it, where there is nothing to decode.
-    return VideoTable.from_rows(
-        [(video.id, matches.found.get(video.id, video.id), video.label, video.split) for video in videos],
-        root=str(root.resolve()),
-    )
-
-
-def listed_videos(name: str, splits: Path | None, note: OnNote) -> tuple[Listed, ...]:
-    """The videos of a named data set's lists: of a folder, or of the published ones, fetched where they are not yet."""
-    dataset = PUBLISHED[name]
-    folder = splits or fetch_lists(dataset, lists_home(), on_file=lambda url: note(f"fetching {url}"))
-    lists = read_lists(folder, dataset)
-    for line in lists.notes:
-        note(f"note: {line}")
-    return lists.videos
+    rows = [(video.id, matches.found.get(video.id, video.id), video.label, video.split) for video in videos]
+    return Resolved(name, VideoTable.from_rows(rows, root=str(root.resolve())), tuple(said))
 
 
 def find_root(name: str, root: Path | None) -> Path:
@@ -130,8 +158,8 @@ def find_root(name: str, root: Path | None) -> Path:
     return base / homes[0] if homes else base
 
 
-def folder_rows(dataset: Path, split_file: Path | None, seed: int, note: OnNote) -> tuple[str, VideoTable]:
-    """The name of a folder's data set and its rows; tells on stderr what is odd and which class goes where."""
+def folder_rows(dataset: Path, split_file: Path | None, seed: int) -> Resolved:
+    """The rows of a folder, with notes of what is odd and which class goes where."""
     found = scan_folder(dataset)
     clips = found.clips
     notes = list(found.notes)
@@ -148,9 +176,6 @@ def folder_rows(dataset: Path, split_file: Path | None, seed: int, note: OnNote)
         notes.append(
             f"the folder names no splits: its classes were split by seed {seed}; --split-file decides otherwise"
         )
-    for line in notes:
-        note(f"note: {line}")
-    return found.name, VideoTable.from_rows(
-        [(clip.id, str(clip.path.relative_to(found.root)), clip.label, clip.split) for clip in clips],
-        root=str(found.root.resolve()),
-    )
+    rows = [(clip.id, str(clip.path.relative_to(found.root)), clip.label, clip.split) for clip in clips]
+    table = VideoTable.from_rows(rows, root=str(found.root.resolve()))
+    return Resolved(found.name, table, tuple(f"note: {line}" for line in notes))

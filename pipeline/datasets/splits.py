@@ -105,21 +105,6 @@ def apply_class_split(clips: Iterable[Clip], split: Mapping[str, str]) -> tuple[
     return kept, tuple(notes)
 
 
-def require_disjoint_classes(clips: Iterable[Clip]) -> None:
-    """Checks that no class has clips in two splits.
-
-    Raises:
-        InputError: naming the first such class and its splits.
-    """
-    seen: dict[str, str] = {}
-    for clip in clips:
-        if seen.setdefault(clip.label, clip.split) != clip.split:
-            raise InputError(
-                f"Class {clip.label!r} is in two splits, {seen[clip.label]!r} and {clip.split!r} ({clip.id}); "
-                "few-shot evaluation needs classes that were never trained on. Move its clips to one split."
-            )
-
-
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     keys = [key for key, _ in pairs]
     for key in keys:

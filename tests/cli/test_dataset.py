@@ -24,10 +24,10 @@ EXTRACT = ("--backbone", "resnet18", "--weights", "random", "--frames", "2", "--
 def _nothing_outside(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No network, no lists of the person who runs the tests, no data set of theirs."""
 
-    def refuse(url: str) -> bytes:
-        raise OSError("the network is unreachable")
+    def refuse(*_: object) -> None:
+        raise ConnectionError("the network is unreachable")
 
-    monkeypatch.setattr(fetch, "_get", refuse)
+    monkeypatch.setattr(fetch, "_fetch", refuse)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.delenv("TA2N_DATA", raising=False)
 

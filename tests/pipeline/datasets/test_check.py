@@ -11,7 +11,7 @@ from dataset_trees import listed, plant, usual_path, without_time
 
 from ta2n.pipeline.datasets.check import Check, check_clips, check_copy
 from ta2n.pipeline.datasets.lists import Listed
-from ta2n.pipeline.datasets.published import PUBLISHED, Published
+from ta2n.pipeline.datasets.published import PUBLISHED, NamedDataset
 from ta2n.pipeline.datasets.scan import scan_copy
 
 
@@ -90,7 +90,7 @@ def test_frame_folders_of_something_something_one_empty_and_one_forbidden(root: 
     assert (len(found.found), len(found.unreadable), found.missing) == (38, 2, ())
 
 
-UCF101: Published = PUBLISHED["ucf101"]
+UCF101: NamedDataset = PUBLISHED["ucf101"]
 VIDEOS = tuple(
     Listed(f"{label}/v_{number}", label, split, label, f"v_{number}")
     for split, labels in (("train", "ABC"), ("test", "DE"))

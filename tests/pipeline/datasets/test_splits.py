@@ -12,7 +12,6 @@ from ta2n.pipeline.datasets.folder import Clip
 from ta2n.pipeline.datasets.splits import (
     apply_class_split,
     read_split_file,
-    require_disjoint_classes,
     seeded_class_split,
 )
 
@@ -97,9 +96,3 @@ def test_applying_a_split_names_classes_on_either_side_that_the_other_lacks() ->
 def test_a_split_of_other_classes_is_an_error() -> None:
     with pytest.raises(InputError, match=r"none of the classes of the clips \(a\)"):
         apply_class_split([clip("a")], {"A": "train"})
-
-
-def test_a_class_in_two_splits_is_an_error_where_splits_must_be_disjoint() -> None:
-    require_disjoint_classes([clip("a", "train"), clip("b", "test"), clip("a", "train")])
-    with pytest.raises(InputError, match="Class 'a' is in two splits, 'train' and 'test'"):
-        require_disjoint_classes([clip("a", "train"), clip("a", "test")])
