@@ -26,7 +26,8 @@ from torch import Tensor
 
 from ta2n.pipeline.cache import FeatureCache
 from ta2n.pipeline.cache.hdf5.export import export_hdf5
-from ta2n.pipeline.cache.in_memory import Resident
+from ta2n.pipeline.cache.in_memory import InMemory
+from ta2n.pipeline.cache.loader import MapLoader
 
 COMPRESSIONS = ("none", "zstd", "lz4")
 MAP = "numpy.memmap"
@@ -58,14 +59,14 @@ def make_files(folder: Path, given: argparse.Namespace) -> Shape:
             folder / f"{name}.zarr",
             videos,
             shape,
-            lambda row: cache.source.map(row, 0),
+            lambda row: cache.read([row])[0].numpy(),
             compression=name,
             shard_size=given.shard,
         )
     export_hdf5(cache, folder / "maps.h5")
     with (folder / "maps.raw").open("wb") as file:
         for row in range(count):
-            file.write(cache.source.map(row, 0).tobytes())
+            file.write(cache.read([row])[0].numpy().tobytes())
     return shape
 
 
@@ -73,7 +74,7 @@ def readers(folder: Path, shape: Shape) -> dict[str, Read]:
     """Each way of filling a batch."""
     caches = {name: FeatureCache.open(folder / f"{name}.zarr") for name in COMPRESSIONS}
     count = len(caches["none"])
-    resident = Resident(caches["none"], np.arange(count), torch.device("cpu"))
+    resident = InMemory(caches["none"], np.arange(count), torch.device("cpu"))
     hdf5 = FeatureCache.open(folder / "maps.h5")
     mapped = np.memmap(folder / "maps.raw", np.float16, "r", shape=(count, *shape))
     memory = np.array(mapped)
@@ -84,14 +85,15 @@ def readers(folder: Path, shape: Shape) -> dict[str, Read]:
             batch[place].copy_(torch.from_numpy(features[row, 0]))
 
     def by_cache(cache: FeatureCache) -> Read:
-        return lambda rows, batch: cache.read(rows, out=batch)
+        loader = MapLoader(cache, frames=cache.map_shape[1], device=torch.device("cpu"))
+        return lambda rows, _: loader.test(rows)
 
     return {
         MAP: lambda rows, batch: batch.copy_(torch.from_numpy(mapped[rows])),
         "in-RAM gather": lambda rows, batch: batch.copy_(torch.from_numpy(memory[rows])),
         **{f"FeatureCache {name}": by_cache(cache) for name, cache in caches.items()},
         "FeatureCache HDF5": by_cache(hdf5),
-        "Resident ram": lambda rows, batch: batch.copy_(resident.read(rows, np.zeros(len(rows), np.int64))),
+        "InMemory ram": lambda rows, batch: batch.copy_(resident.read(rows, np.zeros(len(rows), np.int64))),
         "zarr one by one": one_by_one,
         "zarr oindex": lambda rows, batch: batch.copy_(torch.from_numpy(features.oindex[rows, 0])),
     }
@@ -183,7 +185,8 @@ def cold_read(folder: Path, name: str, shape: tuple[int, ...]) -> Read:
         mapped = np.memmap(folder / "maps.raw", np.float16, "r", shape=shape)
         return lambda rows, batch: batch.copy_(torch.from_numpy(mapped[rows]))
     cache = FeatureCache.open(folder / f"{name}.zarr")
-    return lambda rows, batch: cache.read(rows, out=batch)
+    loader = MapLoader(cache, frames=shape[1 + 1], device=torch.device("cpu"))
+    return lambda rows, _: loader.test(rows)
 
 
 def read_all(read: Read, rows: Rows, batch: Tensor) -> None:

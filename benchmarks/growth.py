@@ -38,12 +38,11 @@ def costs_of(path: Path) -> dict[str, Callable[[int], object]]:
     episodes = Episodes(cache.labels("test"), way=WAY, shot=1, queries=QUERIES, seed=0)
     head = build_head("protonet", channels=SHAPE[0], frames=SHAPE[1], size=SHAPE[2])
     loader = MapLoader(cache, frames=SHAPE[1], device=torch.device("cpu"))
-    batch = torch.empty((10, *SHAPE))
 
     def read(repeat: int) -> None:
         generator = np.random.default_rng([1, repeat])
         for rows in generator.integers(0, len(cache), (READ, 10)):
-            cache.read(rows, out=batch)
+            loader.test(rows)
 
     def sample(repeat: int) -> None:
         for number in range(SAMPLED):

@@ -7,8 +7,6 @@ whoever writes shard ``i`` writes chunk ``i`` of each array and no other, so wri
 
 import enum
 import hashlib
-import os
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -44,10 +42,12 @@ def create_store(
     shard_size: int,
     compression: str = "none",
 ) -> None:
-    """Creates an empty store under its final name in one step: a killed run leaves none, never half a store.
+    """Creates an empty store: its arrays first, and last the root that makes a store of them (:func:`is_store`).
+
+    A killed run leaves arrays without a root, which is no store, and which the next call begins anew.
 
     Args:
-        path: the store's folder; its parent is made, itself must not exist.
+        path: the store's folder; made where it is not there.
         manifest: what the features will be.
         table: the rows, fixed from here on.
         map_shape: (C, T, H, W) of one feature map.
@@ -55,7 +55,8 @@ def create_store(
         compression: ``none`` (read by memory map), ``zstd`` or ``lz4``.
 
     Raises:
-        InputError: ``shard_size`` is not positive, ``compression`` is unknown, or the table is empty.
+        InputError: ``shard_size`` is not positive, ``compression`` is unknown, the table is empty, or the folder holds
+            something else.
     """
     if shard_size < 1:
         raise InputError(f"shard size is {shard_size}, expected at least 1 video")
@@ -63,19 +64,19 @@ def create_store(
         raise InputError(f"{path}: no video to store; the row table is empty")
     videos, views = len(table), len(manifest.views)
     shard = min(shard_size, videos)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.parent.mkdir(parents=True, exist_ok=True)
-    group = zarr.open_group(partial, mode="w", zarr_format=3, attributes={"ta2n": manifest.to_dict()})
-    group.create_array(
-        "features",
+    _refuse_other_things(path)
+    compressors = _compressors(compression)
+    zarr.create_array(
+        path / "features",
         shape=(videos, views, *map_shape),
         dtype="float16",
         chunks=(1, 1, *map_shape),
         shards=(shard, views, *map_shape),
-        compressors=_compressors(compression),
+        compressors=compressors,
         filters=None,
         fill_value=0,
+        zarr_format=3,
+        overwrite=True,
     )
     columns: dict[str, tuple[tuple[int, ...], str]] = {
         "frame_index": ((views, map_shape[1]), "int32"),
@@ -86,18 +87,37 @@ def create_store(
         "reason": ((REASON_BYTES,), "uint8"),
     }
     for name, (tail, dtype) in columns.items():
-        group.create_array(
-            name,
+        zarr.create_array(
+            path / name,
             shape=(videos, *tail),
             dtype=dtype,
             chunks=(shard, *tail),
             compressors=None,
             filters=None,
             fill_value=0,
+            zarr_format=3,
+            overwrite=True,
         )
     rows = np.frombuffer(table.to_bytes(), np.uint8)
-    group.create_array("rows", data=rows, chunks=rows.shape, compressors=None, filters=None, fill_value=0)
-    partial.rename(path)
+    options: dict[str, Any] = {"compressors": None, "filters": None, "fill_value": 0, "zarr_format": 3}
+    zarr.create_array(path / "rows", data=rows, chunks=rows.shape, overwrite=True, **options)
+    zarr.create_group(path, zarr_format=3, attributes={"ta2n": manifest.to_dict()})
+
+
+def is_store(path: Path) -> bool:
+    """Whether a store is there: its root, which is written last and by an atomic rename."""
+    return (path / "zarr.json").is_file()
+
+
+def _refuse_other_things(path: Path) -> None:
+    """Refuses a folder that holds anything but what a killed creation leaves."""
+    ours = {"features", "rows", "frame_index", "state", "digest", "frame_count", "fps", "reason"}
+    if path.is_file():
+        raise InputError(f"{path}: is a file; a store is a folder, give another --cache")
+    others = sorted(entry.name for entry in path.iterdir() if entry.name not in ours) if path.exists() else []
+    others = [name for name in others if not name.endswith(".partial")]
+    if others:
+        raise InputError(f"{path}: holds {', '.join(others[:3])} and is no feature store; give another --cache folder")
 
 
 def _compressors(name: str) -> Any:
@@ -119,7 +139,7 @@ def open_store(path: Path, *, write: bool = False) -> tuple[zarr.Group, Manifest
         MissingError: there is no store at ``path``.
         DamagedCacheError: it is not one of ours, or of another schema version.
     """
-    if not (path / "zarr.json").is_file():
+    if not is_store(path):
         raise MissingError(f"{path}: no feature store there; make one with `ta2n extract --dataset ... --cache ...`")
     try:
         group = zarr.open_group(path, mode="r+" if write else "r", zarr_format=3)

@@ -47,9 +47,7 @@ def writing(target: Path, what: str, *, wait: bool = False) -> Iterator[None]:
             finally:
                 holder.unlink(missing_ok=True)
     except Timeout as error:
-        raise BusyError(
-            f"{target}: {_described(holder)} is writing there; let it end, or add --wait to go on after it"
-        ) from error
+        raise BusyError(f"{target}: {_described(holder)} is writing there; let it end, and run again") from error
 
 
 def _myself(what: str) -> dict[str, str | int]:

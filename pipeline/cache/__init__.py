@@ -1,5 +1,5 @@
 """Writing, reading and verifying feature caches."""
 
-from ta2n.pipeline.cache.reader import FeatureCache, find_store
+from ta2n.pipeline.cache.reader import FeatureCache
 
-__all__ = ["FeatureCache", "find_store"]
+__all__ = ["FeatureCache"]

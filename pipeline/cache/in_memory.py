@@ -1,7 +1,5 @@
 """Maps that are read once and stay: in memory, or on the card."""
 
-import os
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -14,7 +12,7 @@ PLACES = ("auto", "disk", "ram", "device")
 _READ = 64
 
 
-class Resident:
+class InMemory:
     """The maps of some rows, every view, in float16.
 
     Args:
@@ -34,7 +32,6 @@ class Resident:
             for view in range(cache.views):
                 stop = min(start + _READ, len(rows))
                 self._maps[start:stop, view] = cache.read(rows[start:stop], view).to(device)
-        self.bytes = self._maps.nbytes
 
     def holds(self, rows: NDArray[np.int64]) -> bool:
         """Whether all of the rows are kept."""
@@ -46,7 +43,7 @@ class Resident:
         return self._maps.flatten(0, 1).index_select(0, places)
 
 
-def keep(cache: FeatureCache, rows: NDArray[np.int64], place: str, device: torch.device) -> Resident | None:
+def keep(cache: FeatureCache, rows: NDArray[np.int64], place: str, device: torch.device) -> InMemory | None:
     """Keeps rows where it is asked for, or where it pays.
 
     ``auto`` keeps them on a CUDA device where they fit into half of what is free there; else in memory where the
@@ -68,12 +65,12 @@ def keep(cache: FeatureCache, rows: NDArray[np.int64], place: str, device: torch
     if place not in PLACES:
         raise InputError(f"--cache-in {place!r} is not known; choose {', '.join(PLACES)}")
     needed = 2 * len(rows) * cache.views * int(np.prod(cache.map_shape))
-    on_card = device.type == "cuda"
+    on_gpu = device.type == "cuda"
     if place == "auto":
-        if on_card and needed < free_bytes(device) // 2:
-            return Resident(cache, rows, device)
+        if on_gpu and needed < free_bytes(device) // 2:
+            return InMemory(cache, rows, device)
         fits = needed < free_bytes(torch.device("cpu")) // 2
-        return Resident(cache, rows, torch.device("cpu")) if fits and (on_card or cache.compressed) else None
+        return InMemory(cache, rows, torch.device("cpu")) if fits and (on_gpu or cache.compressed) else None
     if place == "disk":
         return None
     where = device if place == "device" else torch.device("cpu")
@@ -83,15 +80,15 @@ def keep(cache: FeatureCache, rows: NDArray[np.int64], place: str, device: torch
             f"--cache-in {place}: {len(rows)} clips of {cache.path} take {needed / 1e9:.1f} GB, and "
             f"{free / 1e9:.1f} GB are free; use --cache-in disk"
         )
-    return Resident(cache, rows, where)
+    return InMemory(cache, rows, where)
 
 
 def free_bytes(device: torch.device) -> int:
     """Bytes that could be taken on a device now."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
-    try:
-        with open("/proc/meminfo") as lines:  # noqa: PTH123 (a stream, not a file)
-            return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
-    except (OSError, StopIteration):
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+    import psutil
+    from distributed.system import MEMORY_LIMIT  # knows containers; half a second, so imported where it is needed
+
+    limit: int = MEMORY_LIMIT
+    return min(int(psutil.virtual_memory().available), limit - int(psutil.Process().memory_info().rss))

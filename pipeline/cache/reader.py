@@ -1,10 +1,7 @@
 """Opening a store and reading feature maps from it."""
 
 import dataclasses
-import math
-import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
 
@@ -13,47 +10,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ta2n.cache_schema.errors import InputError, MissingError
+from ta2n.cache_schema.errors import InputError
 from ta2n.cache_schema.layout import State, decode_reason
-from ta2n.pipeline.cache.hdf5.source import SUFFIXES, Hdf5Source, is_export
-from ta2n.pipeline.cache.sources import Source, ZarrSource
+from ta2n.pipeline.cache.address import find_address
+from ta2n.pipeline.cache.sources import Source
 
 Rows = Sequence[int] | NDArray[np.integer]
-
-# Less than this to decode is done before a thread has started.
-_BYTES_PER_THREAD = 1 << 20
-# At least and at most: a disk is waited for by more threads than there are cores.
-_THREADS = 4, 16
-
-
-def find_store(path: Path | str, dataset: str | None = None) -> Path:
-    """The store meant by a path: the store or HDF5 file itself, or the one inside a folder of them.
-
-    Raises:
-        MissingError: there is none.
-        InputError: the folder holds several and ``dataset`` does not choose one.
-    """
-    path = Path(path)
-    if (path / "zarr.json").is_file() or path.suffix in SUFFIXES:
-        return path
-    stores = stores_in(path)
-    names = ", ".join(stores)
-    if dataset is not None:
-        if dataset not in stores:
-            raise MissingError(f"{path}: no store of data set {dataset!r} there; found: {names or 'none'}")
-        return stores[dataset]
-    if not stores:
-        raise MissingError(f"{path}: no feature store there; make one with `ta2n extract --dataset ... --cache {path}`")
-    if len(stores) > 1:
-        raise InputError(f"{path}: holds several stores ({names}); name one, e.g. {next(iter(stores.values()))}")
-    return next(iter(stores.values()))
-
-
-def stores_in(folder: Path) -> dict[str, Path]:
-    """The stores of a folder by data set; of a store and an HDF5 file of one name, the store."""
-    found = [path for suffix in SUFFIXES for path in folder.glob(f"*{suffix}") if is_export(path)]
-    found += folder.glob("*.zarr")
-    return dict(sorted({path.stem: path for path in found if not path.name.startswith(".")}.items()))
 
 
 class FeatureCache:
@@ -70,13 +32,11 @@ class FeatureCache:
     def __init__(self, source: Source) -> None:
         self.source, self.path, self.manifest, self.videos = source, source.path, source.manifest, source.videos
         self.state: NDArray[np.uint8] = source.column("state")
-        self._read_before = np.zeros(self.state.shape, bool)
 
     @classmethod
     def open(cls, path: Path | str, dataset: str | None = None) -> "FeatureCache":
-        """Opens the store or HDF5 file at ``path``, or the one inside the folder ``path`` (see :func:`find_store`)."""
-        found = find_store(path, dataset)
-        return cls(Hdf5Source(found) if found.suffix in SUFFIXES else ZarrSource(found))
+        """Opens the store or HDF5 file at ``path``, or the one inside the folder (see :func:`find_address`)."""
+        return cls(find_address(path, dataset).open())
 
     def __len__(self) -> int:
         return len(self.videos)
@@ -145,19 +105,16 @@ class FeatureCache:
         reasons = self.source.column("reason")
         return [(str(self.videos.id[row]), decode_reason(reasons[row])) for row in failed]
 
-    def read(
-        self, rows: Rows, view: int | Rows = 0, *, dtype: torch.dtype = torch.float16, out: Tensor | None = None
-    ) -> Tensor:
+    def read(self, rows: Rows, view: int | Rows = 0, *, dtype: torch.dtype = torch.float16) -> Tensor:
         """Reads feature maps.
 
         Args:
             rows: B row numbers, in any order, repeats allowed.
             view: which view, one for all rows or one for each; 0 is the deterministic test view.
-            dtype: of the result when ``out`` is not given: float16 (as stored) or float32.
-            out: a (B, C, T, H, W) tensor to fill, of either type. A reused batch saves the page faults of a fresh one.
+            dtype: of the result: float16 (as stored) or float32.
 
         Returns:
-            (B, C, T, H, W) on the CPU; ``out`` itself where given.
+            (B, C, T, H, W) on the CPU.
 
         Raises:
             InputError: a row or view is out of range, or the clip of a row failed or was not extracted yet.
@@ -165,38 +122,9 @@ class FeatureCache:
         rows = np.asarray(rows, dtype=np.int64).reshape(-1)
         views = np.broadcast_to(np.asarray(view, dtype=np.int64), rows.shape)
         self._check(rows, views)
-        shape = (len(rows), *self.map_shape)
-        if out is None:
-            out = torch.empty(shape, dtype=dtype)
-        elif out.shape != shape:
-            raise InputError(f"out has shape {tuple(out.shape)}, expected {shape}")
-        fresh = ~self._read_before[rows, views]
-        self._read_before[rows, views] = True
-        wanted = list(zip(out, rows.tolist(), views.tolist(), fresh.tolist(), strict=True))
-        # Decoding, and waiting for a disk, take far longer than copying and leave the interpreter free; a copy from the
-        # system's cache is as fast as the memory already.
-        slow = 2 * math.prod(shape) if self.compressed or fresh.any() else 0
-        threads = min(len(wanted), slow // _BYTES_PER_THREAD, max(_THREADS[0], min(os.cpu_count() or 1, _THREADS[1])))
-        if threads < 2:
-            self._fill(wanted)
-            return out
-        with ThreadPoolExecutor(threads, thread_name_prefix="read") as pool:
-            for _ in pool.map(self._fill, [wanted[first::threads] for first in range(threads)]):
-                pass
-        return out
-
-    def _fill(self, wanted: Sequence[tuple[Tensor, int, int, bool]]) -> None:
-        """Reads (row, view) into a map each, straight into those that are of the stored type; True is a first time."""
-        self.source.fetch([(row, view) for _, row, view, fresh in wanted if fresh])
-        room = np.empty(self.map_shape, np.float16)
-        for target, row, view, _ in wanted:
-            direct = target.dtype == torch.float16 and target.device.type == "cpu" and target.is_contiguous()
-            own = target.numpy() if direct else room
-            found = self.source.map(row, view, own)
-            if found is not own or not direct:
-                # The mode is one of the caller's thread, and perhaps not of this one.
-                with torch.inference_mode(target.is_inference()):
-                    target.copy_(torch.from_numpy(found))
+        out = torch.empty((len(rows), *self.map_shape), dtype=torch.float16)
+        self.source.read(list(zip(rows.tolist(), views.tolist(), strict=True)), out)
+        return out.to(dtype)
 
     def _check(self, rows: NDArray[np.int64], views: NDArray[np.int64]) -> None:
         if not len(rows):

@@ -50,16 +50,16 @@ class ShardMaps:
             data, index = self._open(number)
             fetch(data, *(int(value) for value in index[place, view]))
 
-    def __call__(self, row: int, view: int, room: NDArray[np.float16] | None = None) -> NDArray[np.float16]:
+    def __call__(self, row: int, view: int, buffer: NDArray[np.float16] | None = None) -> NDArray[np.float16]:
         """The map of one video and view; zeros where the chunk was never written.
 
         Args:
             row: of the video.
             view: of it.
-            room: a C-ordered map to decode into, or None for a fresh one.
+            buffer: a C-ordered map to decode into, or None for a fresh one.
 
         Returns:
-            (C, T, H, W): on the file itself where nothing is to be decoded; else ``room`` or a fresh one.
+            (C, T, H, W): on the file itself where nothing is to be decoded; else ``buffer`` or a fresh one.
 
         Raises:
             DamagedCacheError: the shard's file is missing, short, its index points outside it, or a chunk is no code.
@@ -79,14 +79,14 @@ class ShardMaps:
         if self._decode is None:
             values: NDArray[np.float16] = np.frombuffer(data, "<f2", self._chunk_bytes // 2, offset)
             return values.reshape(self._chunk_shape)
-        room = np.empty(self._chunk_shape, np.float16) if room is None else room
+        buffer = np.empty(self._chunk_shape, np.float16) if buffer is None else buffer
         try:
-            self._decode(memoryview(data)[offset : offset + length], room)
+            self._decode(memoryview(data)[offset : offset + length], buffer)
         except (RuntimeError, ValueError) as error:
             raise DamagedCacheError(
                 f"{self._file(number)}: the chunk of row {row} cannot be decoded ({error}); extract again"
             ) from error
-        return room
+        return buffer
 
     def _file(self, number: int) -> Path:
         return shard_file(self._folder, number)
@@ -105,14 +105,14 @@ class ShardMaps:
         return data, entries.reshape(self._shard, self._views, 2)
 
 
-def _decode_zstd(chunk: memoryview, room: NDArray[np.float16]) -> None:
-    _expect(_zstd_length(chunk), room.nbytes)
-    numcodecs.zstd.decompress(chunk, room)
+def _decode_zstd(chunk: memoryview, buffer: NDArray[np.float16]) -> None:
+    _expect(_zstd_length(chunk), buffer.nbytes)
+    numcodecs.zstd.decompress(chunk, buffer)
 
 
-def _decode_blosc(chunk: memoryview, room: NDArray[np.float16]) -> None:
-    _expect(int.from_bytes(chunk[4:8], "little"), room.nbytes)
-    numcodecs.blosc.decompress(chunk, room)
+def _decode_blosc(chunk: memoryview, buffer: NDArray[np.float16]) -> None:
+    _expect(int.from_bytes(chunk[4:8], "little"), buffer.nbytes)
+    numcodecs.blosc.decompress(chunk, buffer)
 
 
 def _zstd_length(chunk: memoryview) -> int:

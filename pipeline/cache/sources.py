@@ -1,16 +1,17 @@
 """Where a cache's values lie: a zarr store, or one HDF5 file; a reader sees no difference."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from ta2n.cache_schema.errors import DamagedCacheError
 from ta2n.cache_schema.layout import array, open_store
 from ta2n.cache_schema.manifest import Manifest
 from ta2n.cache_schema.table import VideoTable
+from ta2n.pipeline.cache.local import LocalReader, Wanted
 from ta2n.pipeline.cache.shards import shard_file, shard_maps
 
 
@@ -38,11 +39,14 @@ class Source(Protocol):
     def column(self, name: str) -> NDArray[Any]:
         """A whole array of the format other than ``features``."""
 
-    def map(self, row: int, view: int, room: NDArray[np.float16] | None = None) -> NDArray[np.float16]:
-        """One (C, T, H, W) map, perhaps in ``room`` or on the file itself: to be copied, never changed."""
+    def read(self, wanted: Wanted, out: Tensor) -> None:
+        """Fills ``out`` (B, C, T, H, W), float16 on the CPU and contiguous, with the B maps of (row, view) wanted.
 
-    def fetch(self, wanted: Sequence[tuple[int, int]]) -> None:
-        """Is told which (row, view) maps will be asked for next."""
+        All of a batch at once, so that a source far away can ask for all of it before it waits.
+
+        Raises:
+            DamagedCacheError: a map is not there, or cannot be decoded.
+        """
 
 
 class ZarrSource:
@@ -57,15 +61,20 @@ class ZarrSource:
         self.shard_size = int(self._features.shards[0])
         self.compression = _compression(self._features)
         self.compressed = self._maps is None or self.compression != "none"
+        self._reader = LocalReader(self.map, self._hint, self.shape, compressed=self.compressed)
 
     def column(self, name: str) -> NDArray[Any]:
         """A whole array of the format other than ``features``."""
         return np.asarray(array(self._group, name)[:])
 
-    def map(self, row: int, view: int, room: NDArray[np.float16] | None = None) -> NDArray[np.float16]:
-        """One (C, T, H, W) map."""
+    def read(self, wanted: Wanted, out: Tensor) -> None:
+        """See :meth:`Source.read`."""
+        self._reader.read(wanted, out)
+
+    def map(self, row: int, view: int, buffer: NDArray[np.float16] | None = None) -> NDArray[np.float16]:
+        """One (C, T, H, W) map, perhaps in ``buffer`` or on the file itself: to be copied, never changed."""
         if self._maps is not None:
-            return self._maps(row, view, room)
+            return self._maps(row, view, buffer)
         # zarr takes a file that is not there for a chunk of zeros; a finished row always has one.
         file = shard_file(self.path / "features", row // self.shard_size)
         if not file.is_file():
@@ -73,8 +82,7 @@ class ZarrSource:
         values: NDArray[np.float16] = self._features[row, view]
         return values
 
-    def fetch(self, wanted: Sequence[tuple[int, int]]) -> None:
-        """Has the system begin to read (row, view) maps."""
+    def _hint(self, wanted: Wanted) -> None:
         if self._maps is not None:
             self._maps.fetch(wanted)
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from ta2n.cache_schema.errors import DamagedCacheError
@@ -39,7 +40,9 @@ def sound_map(source: Source, row: int, view: int, written: int) -> NDArray[np.f
     Raises:
         DamagedCacheError: it is not; a copy would hide the damage.
     """
-    values = source.map(row, view)
+    out = torch.empty((1, *source.shape[2:]), dtype=torch.float16)
+    source.read([(row, view)], out)
+    values: NDArray[np.float16] = out[0].numpy()
     if digest(values) != written:
         raise DamagedCacheError(
             f"{source.path}: the map of clip {source.videos.id[row]!r} is not what was written, and is not passed on; "

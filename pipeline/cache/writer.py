@@ -16,6 +16,7 @@ from ta2n.cache_schema.layout import (
     decode_reason,
     digest,
     encode_reason,
+    is_store,
     open_store,
     shard_length,
 )
@@ -81,7 +82,7 @@ class CacheWriter:
         shard_size: int,
         compression: str,
     ) -> None:
-        if not (path / "zarr.json").is_file():
+        if not is_store(path):
             create_store(path, manifest, table, map_shape=map_shape, shard_size=shard_size, compression=compression)
         self.path = path
         self._group, stored, stored_table = open_store(path, write=True)

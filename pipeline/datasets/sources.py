@@ -5,8 +5,7 @@ from pathlib import Path
 
 from ta2n.cache_schema.errors import InputError, Ta2nError
 from ta2n.cache_schema.table import VideoTable
-from ta2n.pipeline.cache.hdf5.source import SUFFIXES
-from ta2n.pipeline.cache.reader import stores_in
+from ta2n.pipeline.cache.address import addresses_in, parse_address
 from ta2n.pipeline.datasets.resolve import resolve
 
 PAPER = ("kinetics-cmn", "ssv2-otam", "ssv2-cmn", "ucf101", "hmdb51")
@@ -40,8 +39,9 @@ def find_sources(cache: Path, datasets: list[str], root: Path | None, splits: Pa
     Raises:
         InputError: a name is neither a data set of the paper nor that of a store.
     """
-    single = (cache / "zarr.json").is_file() or cache.suffix in SUFFIXES
-    stores = {cache.stem: cache} if single else stores_in(cache)
+    single = parse_address(cache)
+    found = {cache.stem: single} if single else addresses_in(cache)
+    stores = {name: address.path for name, address in found.items()}
     unknown = [name for name in datasets if name not in PAPER and name not in stores]
     if unknown:
         known = ", ".join([*PAPER, *(name for name in stores if name not in PAPER)])

@@ -16,6 +16,7 @@ from torch import nn
 
 from ta2n.cache_schema.errors import InputError
 from ta2n.cache_schema.layout import State
+from ta2n.cache_schema.lock import writing
 from ta2n.pipeline.cache.writer import CacheWriter
 from ta2n.pipeline.features.backbones import rebuild
 from ta2n.pipeline.features.forward import BATCH_SIZES, Forward, even_batch, fastest_forward
@@ -91,34 +92,41 @@ def extract(
         InputError: ``batch_size`` is below 1, or the disk cannot hold the store.
         ManifestMismatchError: the store holds features of another kind.
         MissingError: the backbone was to be compiled, and cannot be here.
+        BusyError: another process is writing the store.
     """
     batch_size = BATCH_SIZES[device.type] if batch_size is None else batch_size
     if batch_size < 1:
         raise InputError(f"batch size is {batch_size}, expected at least 1 frame")
     _check_disk(plan, store, compression)
     start = time.monotonic()
-    writer = CacheWriter(
-        store, plan.manifest(), plan.videos, map_shape=plan.map_shape, shard_size=shard_size, compression=compression
-    )
-    if retry_failed:
-        writer.forget_failures()
-    summary = Summary(store, before=writer.counts()[State.DONE])
-    # Asked once, and used both for what is decoded and for where it goes.
-    work = list(writer.unfinished())
-    if work:
-        forward = _forward(plan, network or rebuild(plan.backbone), device, batch_size, compiled)
-        summary.compiled = forward.compiled
+    with writing(store, "ta2n extract"):
+        writer = CacheWriter(
+            store,
+            plan.manifest(),
+            plan.videos,
+            map_shape=plan.map_shape,
+            shard_size=shard_size,
+            compression=compression,
+        )
+        if retry_failed:
+            writer.forget_failures()
+        summary = Summary(store, before=writer.counts()[State.DONE])
+        # Asked once, and used both for what is decoded and for where it goes.
+        work = list(writer.unfinished())
+        if work:
+            forward = _forward(plan, network or rebuild(plan.backbone), device, batch_size, compiled)
+            summary.compiled = forward.compiled
 
-        def count(clip: Clip) -> None:
-            _count(summary, clip, plan.frames)
-            if on_clip:
-                on_clip(summary)
+            def count(clip: Clip) -> None:
+                _count(summary, clip, plan.frames)
+                if on_clip:
+                    on_clip(summary)
 
-        with DecodePool(workers=workers, deadline_seconds=deadline_seconds) as pool:
-            clips = pool.map(plan.job(row) for _, pending in work for row in pending)
-            for rows, pending in work:
-                compute_shard(plan, rows, pending, writer=writer, clips=clips, forward=forward, on_clip=count)
-    summary.failed = [(str(plan.videos.id[row]), reason) for row, reason in writer.failures()]
+            with DecodePool(workers=workers, deadline_seconds=deadline_seconds) as pool:
+                clips = pool.map(plan.job(row) for _, pending in work for row in pending)
+                for rows, pending in work:
+                    compute_shard(plan, rows, pending, writer=writer, clips=clips, forward=forward, on_clip=count)
+        summary.failed = [(str(plan.videos.id[row]), reason) for row, reason in writer.failures()]
     summary.seconds = time.monotonic() - start
     summary.bytes = sum(file.stat().st_size for file in store.rglob("*") if file.is_file())
     return summary

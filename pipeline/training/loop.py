@@ -20,6 +20,7 @@ from torch import Tensor
 
 import ta2n
 from ta2n.cache_schema.errors import InputError
+from ta2n.cache_schema.lock import writing
 from ta2n.pipeline.cache import FeatureCache
 from ta2n.pipeline.evaluation.metrics import Estimate
 from ta2n.pipeline.training.checkpoint import BEST, LAST, Checkpoint, load_checkpoint, save_checkpoint
@@ -108,20 +109,22 @@ def run_task(
 
     Raises:
         InputError: the folder holds another run, or training diverged.
+        BusyError: another process is training in the folder.
     """
-    loop = _Loop(task, settings, folder)
-    loop.start()
-    if loop.progress.episode == 0 and not loop.progress.val:
-        loop.validate()
-        if on_epoch:
-            on_epoch(loop.progress)
-    while not loop.finished:
-        for _ in loop.epoch():
-            if on_item:
-                on_item(loop.progress)
-        loop.validate()
-        if on_epoch:
-            on_epoch(loop.progress)
+    with writing(folder, "ta2n train-head"):
+        loop = _Loop(task, settings, folder)
+        loop.start()
+        if loop.progress.episode == 0 and not loop.progress.val:
+            loop.validate()
+            if on_epoch:
+                on_epoch(loop.progress)
+        while not loop.finished:
+            for _ in loop.epoch():
+                if on_item:
+                    on_item(loop.progress)
+            loop.validate()
+            if on_epoch:
+                on_epoch(loop.progress)
     return Result(folder, loop.progress, loop.stopped_early, dict(loop.watch.seconds))
 
 

@@ -96,7 +96,7 @@ def test_a_store_is_made_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "rename", killed)
+        patch.setattr(zarr, "create_group", killed)  # the root, which comes last
         with pytest.raises(KeyboardInterrupt):
             create_store(path, tiny_cache.manifest(table), table, map_shape=(2, 4, 1, 1), shard_size=3)
     with pytest.raises(errors.MissingError, match="no feature store"):
@@ -106,6 +106,18 @@ def test_a_store_is_made_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest
     assert stored == tiny_cache.manifest(table)
     assert rows.to_bytes() == table.to_bytes()
     assert array(group, "features").shards == (3, 1, 2, 4, 1, 1)
+
+
+def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
+    table = tiny_cache.table(2, 2)
+    (tmp_path / "toy.zarr").mkdir()
+    (tmp_path / "toy.zarr" / "thesis.txt").write_text("mine")
+    (tmp_path / "file.zarr").write_text("mine")
+    for name, message in (("toy", "holds thesis.txt and is no feature store"), ("file", "is a file")):
+        with pytest.raises(errors.InputError, match=message):
+            path = tmp_path / f"{name}.zarr"
+            create_store(path, tiny_cache.manifest(table), table, map_shape=(2, 4, 1, 1), shard_size=3)
+    assert [path.name for path in (tmp_path / "toy.zarr").iterdir()] == ["thesis.txt"]
 
 
 def test_a_store_is_plain_zarr_3(tmp_path: Path) -> None:

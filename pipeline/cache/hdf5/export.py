@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from ta2n.cache_schema.errors import DamagedCacheError, InputError
 from ta2n.cache_schema.layout import State, digest
+from ta2n.cache_schema.lock import writing
 from ta2n.pipeline.cache.hdf5.source import COLUMNS, Hdf5Source
 from ta2n.pipeline.cache.reader import FeatureCache
 from ta2n.pipeline.cache.verify import sound_map
@@ -58,17 +59,18 @@ def export_hdf5(cache: FeatureCache, file: Path, *, compression: str = "none", o
     if file.exists():
         raise InputError(f"{file}: is there already; delete it, or export to another name")
     file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_name(f".{file.name}.{_identity(cache, compression)}.partial")
-    _forget_others(partial, file)
-    on_clips = on_clips or (lambda clips: None)
-    if compression == "none":
-        kept = _write_places(cache, partial, on_clips)
-        partial.replace(file)
-    else:
-        kept = _write_parts(cache, partial, compression, on_clips)
-        _new(partial / "whole", lambda path: _put_together(cache, partial, path, compression))
-        (partial / "whole").replace(file)
-        shutil.rmtree(partial)
+    with writing(file, "ta2n cache export"):
+        partial = file.with_name(f".{file.name}.{_identity(cache, compression)}.partial")
+        _forget_others(partial, file)
+        on_clips = on_clips or (lambda clips: None)
+        if compression == "none":
+            kept = _write_places(cache, partial, on_clips)
+            partial.replace(file)
+        else:
+            kept = _write_parts(cache, partial, compression, on_clips)
+            _new(partial / "whole", lambda path: _put_together(cache, partial, path, compression))
+            (partial / "whole").replace(file)
+            shutil.rmtree(partial)
     return kept
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 import ta2n
 from ta2n.cache_schema.errors import InputError
+from ta2n.cache_schema.lock import writing
 from ta2n.cache_schema.manifest import Manifest
 from ta2n.cache_schema.table import SPLITS, VideoTable
 from ta2n.pipeline.cache.hdf5.source import open_file
@@ -80,22 +81,23 @@ def import_foreign(
         videos = VideoTable.from_rows(list(zip(ids, ids, label, split, strict=True)), root=str(file.resolve()))
         path = folder / f"{dataset}.zarr"
         manifest = _manifest(file, names.features, dataset, videos, frames=shape[1])
-        writer = CacheWriter(path, manifest, videos, map_shape=shape, shard_size=_SHARD, compression="none")
-        for rows, _ in writer.unfinished():
-            shard = writer.load(rows)
-            values = np.asarray(features[rows.start : rows.stop], np.float32)
-            maps = np.moveaxis(values, 1, 2) if values.ndim == 3 else values
-            maps = maps.reshape(len(rows), 1, *shape)
-            for place, row in enumerate(rows):
-                if np.abs(maps[place]).max(initial=0) <= np.finfo(np.float16).max:
-                    index = np.arange(shape[1], dtype=np.int32)[None]
-                    half = maps[place].astype(np.float16)
-                    shard.put(row, half, frame_index=index, frame_count=shape[1], fps=0.0)
-                else:
-                    shard.fail(row, "its features hold numbers that are not finite, or too large for float16")
-            writer.commit(shard)
-            if on_clips:
-                on_clips(rows.stop)
+        with writing(path, "ta2n cache import"):
+            writer = CacheWriter(path, manifest, videos, map_shape=shape, shard_size=_SHARD, compression="none")
+            for rows, _ in writer.unfinished():
+                shard = writer.load(rows)
+                values = np.asarray(features[rows.start : rows.stop], np.float32)
+                maps = np.moveaxis(values, 1, 2) if values.ndim == 3 else values
+                maps = maps.reshape(len(rows), 1, *shape)
+                for place, row in enumerate(rows):
+                    if np.abs(maps[place]).max(initial=0) <= np.finfo(np.float16).max:
+                        index = np.arange(shape[1], dtype=np.int32)[None]
+                        half = maps[place].astype(np.float16)
+                        shard.put(row, half, frame_index=index, frame_count=shape[1], fps=0.0)
+                    else:
+                        shard.fail(row, "its features hold numbers that are not finite, or too large for float16")
+                writer.commit(shard)
+                if on_clips:
+                    on_clips(rows.stop)
     return path
 
 

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ta2n.cache_schema.layout import State
+from ta2n.cache_schema.lock import writing
 from ta2n.pipeline.cache.hdf5.source import COLUMNS, Hdf5Source
 from ta2n.pipeline.cache.verify import sound_map
 from ta2n.pipeline.cache.writer import CacheWriter
@@ -35,31 +36,32 @@ def import_hdf5(
     source = Hdf5Source(file)
     path = folder / f"{source.manifest.dataset}.zarr"
     channels, frames, height, width = source.shape[2:]
-    writer = CacheWriter(
-        path,
-        source.manifest,
-        source.videos,
-        map_shape=(channels, frames, height, width),
-        shard_size=source.shard_size,
-        compression=compression or source.compression,
-    )
-    columns = {name: source.column(name) for name in COLUMNS}
-    kept = 0
-    for rows in writer.shards():
-        ours, inside = writer.state(rows), slice(rows.start, rows.stop)
-        theirs = columns["state"][inside]
-        wanted = _wanted(ours, theirs)
-        kept += int((~wanted & (theirs != State.PENDING).any(axis=1)).sum())
-        if wanted.any():
-            shard = writer.load(rows)
-            for name in COLUMNS:
-                getattr(shard, name)[wanted] = columns[name][inside][wanted]
-            for place, view in np.argwhere(wanted[:, None] & (theirs == State.DONE)).tolist():
-                written = int(shard.digest[place, view])
-                shard.features[place, view] = sound_map(source, rows.start + place, view, written)
-            writer.commit(shard)
-        if on_clips:
-            on_clips(rows.stop)
+    with writing(path, "ta2n cache import"):
+        writer = CacheWriter(
+            path,
+            source.manifest,
+            source.videos,
+            map_shape=(channels, frames, height, width),
+            shard_size=source.shard_size,
+            compression=compression or source.compression,
+        )
+        columns = {name: source.column(name) for name in COLUMNS}
+        kept = 0
+        for rows in writer.shards():
+            ours, inside = writer.state(rows), slice(rows.start, rows.stop)
+            theirs = columns["state"][inside]
+            wanted = _wanted(ours, theirs)
+            kept += int((~wanted & (theirs != State.PENDING).any(axis=1)).sum())
+            if wanted.any():
+                shard = writer.load(rows)
+                for name in COLUMNS:
+                    getattr(shard, name)[wanted] = columns[name][inside][wanted]
+                for place, view in np.argwhere(wanted[:, None] & (theirs == State.DONE)).tolist():
+                    written = int(shard.digest[place, view])
+                    shard.features[place, view] = sound_map(source, rows.start + place, view, written)
+                writer.commit(shard)
+            if on_clips:
+                on_clips(rows.stop)
     return path, kept
 
 

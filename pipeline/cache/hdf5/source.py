@@ -7,7 +7,6 @@ and then read by memory map: HDF5's own fancy indexing is a hundred times slower
 import json
 import mmap
 import os
-from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -15,10 +14,12 @@ from typing import Any
 import h5py
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from ta2n.cache_schema.errors import CacheError, DamagedCacheError, MissingError
 from ta2n.cache_schema.manifest import Manifest
 from ta2n.cache_schema.table import VideoTable
+from ta2n.pipeline.cache.local import LocalReader, Wanted
 from ta2n.pipeline.cache.shards import fetch
 
 SUFFIXES = (".h5", ".hdf5")
@@ -84,6 +85,7 @@ class Hdf5Source:
         self._bytes, self._end = 2 * int(np.prod(self.shape[2:])), path.stat().st_size
         self._window = lru_cache(_OPEN_WINDOWS)(self._open_window)
         self._opened: tuple[int, Any] | None = None
+        self._reader = LocalReader(self.map, self._hint, self.shape, compressed=self.compressed)
 
     def column(self, name: str) -> NDArray[Any]:
         """A whole array of the format other than ``features``."""
@@ -95,8 +97,12 @@ class Hdf5Source:
                 raise
             raise DamagedCacheError(f"{self.path}: array {name!r} cannot be read ({error}); export it again") from error
 
-    def map(self, row: int, view: int, room: NDArray[np.float16] | None = None) -> NDArray[np.float16]:
-        """One (C, T, H, W) map."""
+    def read(self, wanted: Wanted, out: Tensor) -> None:
+        """See :meth:`~ta2n.pipeline.cache.sources.Source.read`."""
+        self._reader.read(wanted, out)
+
+    def map(self, row: int, view: int, buffer: NDArray[np.float16] | None = None) -> NDArray[np.float16]:
+        """One (C, T, H, W) map, perhaps on the file itself: to be copied, never changed."""
         offset = None if self.offset is None else int(self.offset[row, view])
         if offset is not None and offset < 0:
             raise DamagedCacheError(f"{self.path}: holds no map of row {row}, view {view}; export it again")
@@ -109,8 +115,7 @@ class Hdf5Source:
         except _ODD as error:
             raise DamagedCacheError(f"{self.path}: the map of row {row} cannot be read ({error})") from error
 
-    def fetch(self, wanted: Sequence[tuple[int, int]]) -> None:
-        """Has the system begin to read (row, view) maps."""
+    def _hint(self, wanted: Wanted) -> None:
         if self.offset is None or self.compressed:
             return
         for row, view in wanted:

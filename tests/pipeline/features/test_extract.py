@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,8 @@ import torch
 from PIL import Image
 from torch import nn
 
-from ta2n.cache_schema.errors import InputError, ManifestMismatchError
+from ta2n.cache_schema.errors import BusyError, InputError, ManifestMismatchError
+from ta2n.cache_schema.lock import writing
 from ta2n.cache_schema.table import VideoTable
 from ta2n.pipeline.cache import FeatureCache
 from ta2n.pipeline.cache.verify import damaged_clips
@@ -204,7 +206,11 @@ def test_an_unknown_frame_rule(folder: Path) -> None:
 def test_another_process_that_commits_the_shards_to_come_moves_no_clip(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The order of events that used to put clips into the rows of others: this run has looked ahead into a shard."""
+    """The order of events that used to put clips into the rows of others: this run has looked ahead into a shard.
+
+    The lock keeps the other out; here it does not hold, as on a disk whose locks are worth nothing.
+    """
+    monkeypatch.setattr(module, "writing", lambda *_: nullcontext())
     run(plan(folder), tmp_path / "alone" / "grey.zarr")
     store = tmp_path / "two" / "grey.zarr"
     real, calls = compute_shard, itertools.count()
@@ -219,3 +225,11 @@ def test_another_process_that_commits_the_shards_to_come_moves_no_clip(
     monkeypatch.setattr(module, "compute_shard", with_another)
     run(plan(folder), store)
     assert contents(store) == contents(tmp_path / "alone" / "grey.zarr")
+
+
+def test_a_second_extraction_into_the_same_store_is_refused(folder: Path, tmp_path: Path) -> None:
+    store = tmp_path / "grey.zarr"
+    with writing(store, "ta2n extract"), pytest.raises(BusyError, match=r"grey.zarr: ta2n extract \(process \d+ on"):
+        run(plan(folder), store)
+    assert not store.exists()
+    assert run(plan(folder), store).done == 6

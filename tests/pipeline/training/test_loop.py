@@ -12,7 +12,8 @@ import tiny_cache
 import torch
 from torch import Tensor, nn
 
-from ta2n.cache_schema.errors import InputError, MissingError
+from ta2n.cache_schema.errors import BusyError, InputError, MissingError
+from ta2n.cache_schema.lock import writing
 from ta2n.cache_schema.manifest import Manifest
 from ta2n.pipeline.cache import FeatureCache
 from ta2n.pipeline.cache.loader import MapLoader
@@ -346,3 +347,10 @@ def test_where_the_maps_are_kept_changes_nothing(cache: FeatureCache, tmp_path: 
     train(cache, tmp_path / "a")
     train_head(cache, QUICK, tmp_path / "b", device=CPU, place=place)
     assert files(tmp_path / "a") == files(tmp_path / "b")
+
+
+def test_a_second_training_into_the_same_folder_is_refused(cache: FeatureCache, tmp_path: Path) -> None:
+    with writing(tmp_path / "a", "ta2n train-head"), pytest.raises(BusyError, match="is writing there"):
+        train(cache, tmp_path / "a")
+    assert not (tmp_path / "a").exists()
+    assert train(cache, tmp_path / "a").progress.episode == 18
