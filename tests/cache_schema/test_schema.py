@@ -114,8 +114,8 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "toy.zarr" / "thesis.txt").write_text("mine")
     (tmp_path / "file.zarr").write_text("mine")
     for name, message in (("toy", "holds thesis.txt and is no feature store"), ("file", "is a file")):
+        path = tmp_path / f"{name}.zarr"
         with pytest.raises(errors.InputError, match=message):
-            path = tmp_path / f"{name}.zarr"
             create_store(path, tiny_cache.manifest(table), table, map_shape=(2, 4, 1, 1), shard_size=3)
     assert [path.name for path in (tmp_path / "toy.zarr").iterdir()] == ["thesis.txt"]
 
