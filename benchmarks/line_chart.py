@@ -1,24 +1,19 @@
 """A chart of lines with intervals, panel by panel, as an SVG that is readable on light and on dark pages."""
 
-import html
+import io
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
+from typing import Any
 
 # Of middling lightness, which stands out from white and from black.
 COLOURS = (
     "#888888", "#b07aa1", "#9c755f", "#59a14f", "#4e79a7", "#6db3e8", "#f28e2b", "#76b7b2", "#d4a72c", "#e15759",
 )  # fmt: skip
-WIDTH, HEIGHT = 340, 210
-LEFT, TOP, GAP, BELOW, LEGEND = 46, 34, 40, 50, 18
 COLUMNS, LEGEND_COLUMNS = 2, 5
-# Between the intervals of two lines at the same x, so that none hides another.
-ASIDE = 1.5
-STYLE = (
-    "text{font:11px sans-serif;fill:#444}.m{text-anchor:middle}.e{text-anchor:end}.t{font-weight:bold}"
-    ".l{fill:none;stroke-width:2}.b{stroke-width:1}.g{stroke:#8886;stroke-width:.6}"
-    "@media(prefers-color-scheme:dark){text{fill:#ccc}}"
-)
+TEXT = "#777777"
+# Between the intervals of two lines at the same x, as a part of the axis, so that none hides another.
+ASIDE = 0.004
 
 
 @dataclass(frozen=True)
@@ -43,7 +38,7 @@ def line_chart(
     y_range: tuple[float, float],
     dashed: Collection[str] = (),
 ) -> str:
-    """An SVG document: two panels in a row, one legend below.
+    """An SVG document: two panels in a row, one legend below; the same numbers give the same document.
 
     Args:
         panels: all with the same lines, at most ten.
@@ -53,63 +48,36 @@ def line_chart(
         y_range: lowest and highest y; what lies outside is cut off.
         dashed: names of lines to draw in dashes.
     """
-    names = list(panels[0].lines)
+    import matplotlib as mpl  # of the extra `figures`
+    from matplotlib.figure import Figure
+
     rows = ceil(len(panels) / COLUMNS)
-    width = LEFT + COLUMNS * (WIDTH + GAP)
-    bottom = rows * (TOP + HEIGHT + BELOW)
-    height = bottom + LEGEND * ceil(len(names) / LEGEND_COLUMNS)
-    body = []
-    for number, panel in enumerate(panels):
-        row, column = divmod(number, COLUMNS)
-        place = LEFT + column * (WIDTH + GAP), TOP + row * (TOP + HEIGHT + BELOW)
-        body.append(f'<g transform="translate({place[0]} {place[1]})">')
-        body += _axes(panel.title, xs, y_range, x_label, "" if column else y_label)
-        body += _lines(panel, xs, y_range, dashed)
-        body.append("</g>")
-    for number, name in enumerate(names):
-        row, column = divmod(number, LEGEND_COLUMNS)
-        x, y = LEFT + column * (width - LEFT) // LEGEND_COLUMNS, bottom + 4 + row * LEGEND
-        body.append(f'<path d="M{x} {y - 4}h24" {_stroke(number, name, dashed)} class="l"/>')
-        body.append(f'<text x="{x + 29}" y="{y}">{html.escape(name)}</text>')
-    head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" role="img">'
-    return "\n".join([head, f"<style>{STYLE}</style>", *body, "</svg>", ""])
+    style: dict[Any, Any] = {"svg.hashsalt": "ta2n", "svg.fonttype": "none", "font.size": 9}
+    colours: dict[Any, Any] = dict.fromkeys(
+        ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), TEXT
+    )
+    with mpl.rc_context(style | colours):
+        figure = Figure(figsize=(8.4, 2.9 * rows + 0.5), layout="constrained")
+        axes = figure.subplots(rows, COLUMNS, squeeze=False).flat
+        for number, (axis, panel) in enumerate(zip(axes, panels, strict=False)):
+            _draw(axis, panel, xs, dashed)
+            axis.set(title=panel.title, xlabel=x_label, xticks=xs, ylim=y_range)
+            axis.set_ylabel("" if number % COLUMNS else y_label)
+            axis.grid(axis="y", alpha=0.4)
+        for axis in list(figure.axes)[len(panels) :]:
+            axis.set_visible(False)
+        handles, names = figure.axes[0].get_legend_handles_labels()
+        figure.legend(handles, names, loc="outside lower center", ncols=LEGEND_COLUMNS, frameon=False)
+        text = io.StringIO()
+        figure.savefig(text, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    return text.getvalue()
 
 
-def _axes(title: str, xs: Sequence[float], y_range: tuple[float, float], x_label: str, y_label: str) -> list[str]:
-    middle = WIDTH / 2, HEIGHT / 2
-    parts = [
-        f'<text x="{middle[0]}" y="-12" class="m t">{html.escape(title)}</text>',
-        f'<text x="{middle[0]}" y="{HEIGHT + 32}" class="m">{html.escape(x_label)}</text>',
-        f'<text y="-34" x="{-middle[1]}" transform="rotate(-90)" class="m">{html.escape(y_label)}</text>',
-    ]
-    low, high = y_range
-    for y in (low + tick * (high - low) / 4 for tick in range(5)):
-        parts.append(f'<path d="M0 {_y_of(y, y_range):.1f}h{WIDTH}" class="g"/>')
-        parts.append(f'<text x="-5" y="{_y_of(y, y_range) + 4:.1f}" class="e">{y:g}</text>')
-    return parts + [f'<text x="{_x_of(x, xs):.1f}" y="{HEIGHT + 15}" class="m">{x:g}</text>' for x in xs]
-
-
-def _lines(panel: Panel, xs: Sequence[float], y_range: tuple[float, float], dashed: Collection[str]) -> list[str]:
-    parts = []
+def _draw(axis: Any, panel: Panel, xs: Sequence[float], dashed: Collection[str]) -> None:
+    step = ASIDE * (xs[-1] - xs[0])
     for number, (name, points) in enumerate(panel.lines.items()):
-        corners = [(_x_of(x, xs), *point) for x, point in zip(xs, points, strict=True)]
-        polyline = " ".join(f"{x:.1f},{_y_of(y, y_range):.1f}" for x, y, _ in corners)
-        parts.append(f'<polyline points="{polyline}" {_stroke(number, name, dashed)} class="l"/>')
-        aside = ASIDE * (number - (len(panel.lines) - 1) / 2)
-        for x, y, half in corners:
-            top, bottom = _y_of(y + half, y_range), _y_of(y - half, y_range)
-            parts.append(f'<path d="M{x + aside:.1f} {top:.1f}V{bottom:.1f}" stroke="{COLOURS[number]}" class="b"/>')
-    return parts
-
-
-def _stroke(number: int, name: str, dashed: Collection[str]) -> str:
-    return f'stroke="{COLOURS[number]}"' + (' stroke-dasharray="5 3"' if name in dashed else "")
-
-
-def _x_of(x: float, xs: Sequence[float]) -> float:
-    return WIDTH * (x - xs[0]) / (xs[-1] - xs[0])
-
-
-def _y_of(y: float, y_range: tuple[float, float]) -> float:
-    low, high = y_range
-    return HEIGHT * (high - min(max(y, low), high)) / (high - low)
+        means, halves = zip(*points, strict=True)
+        style = "--" if name in dashed else "-"
+        axis.plot(xs, means, color=COLOURS[number], linestyle=style, label=name, gid=f"line {name}")
+        places = [x + step * (number - (len(panel.lines) - 1) / 2) for x in xs]
+        axis.errorbar(places, means, halves, fmt="none", ecolor=COLOURS[number], elinewidth=1)

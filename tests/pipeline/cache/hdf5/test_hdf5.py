@@ -98,8 +98,8 @@ def test_an_export_killed_at_any_map_ends_in_the_same_file(
     if not (folder / "toy.h5").exists():
         export_hdf5(store, folder / "toy.h5", compression=form)
     assert (folder / "toy.h5").read_bytes() == (folder / "whole.h5").read_bytes()
-    left = sorted(path.name for path in folder.iterdir() if path.suffix != ".lock")  # the locks of writers stay
-    assert left == ["toy.h5", "toy.zarr", "whole.h5"]
+    names = sorted(path.name for path in folder.iterdir() if path.suffix != ".lock")  # the locks of writers stay
+    assert names == ["toy.h5", "toy.zarr", "whole.h5"]
 
 
 @pytest.mark.parametrize(
