@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test check links bench reproduce-table clean
+.PHONY: demo test check links bench figures reproduce-table clean
 .DEFAULT_GOAL := demo
 
 $(BIN)/python:
@@ -46,6 +46,15 @@ bench: $(VENV)/.dev  ## side-by-side speed and memory measurements
 	$(BIN)/python benchmarks/cache_reads.py --json build/bench/cache_reads.json
 	$(BIN)/python benchmarks/startup.py --json build/bench/startup.json
 	$(BIN)/python benchmarks/growth.py --json build/bench/growth.json
+
+figures: $(VENV)/.demo  ## the figures of README.md and docs: the demo's, and what make bench left in build/bench
+	mkdir -p build
+	$(BIN)/ta2n demo --json > build/demo.json
+	$(BIN)/python benchmarks/figures.py collect demo build/demo.json
+	for file in build/bench/*.json; do \
+		if [ -f "$$file" ]; then $(BIN)/python benchmarks/figures.py collect $$(basename "$$file" .json) "$$file" || exit 1; fi; \
+	done
+	$(BIN)/python benchmarks/figures.py write
 
 reproduce-table: $(VENV)/.demo  ## the paper's table from the caches at hand
 	$(BIN)/ta2n table
