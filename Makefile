@@ -25,7 +25,7 @@ demo: $(VENV)/.demo  ## render clips, extract, train, evaluate: the main job end
 test: $(VENV)/.dev  ## the test suite
 	$(BIN)/pytest
 
-check: $(VENV)/.dev links  ## format, lint, types, and the arrows between the stages
+check: $(VENV)/.dev links  ## format, lint, types, and who imports whom
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy --package ta2n

@@ -107,18 +107,24 @@ def _percent(found: Mapping[str, float], *, signed: bool = False) -> str:
 
 
 def generic_tables(values: Mapping[str, Any]) -> list[str]:
-    """A table for every list of rows (or single row) among the values; rows of other columns begin another table."""
+    """A table for every list of rows (or single row) among the values, under its name where there are several.
+
+    Rows of other columns begin another table.
+    """
+    lists = {name: [value] if isinstance(value, Mapping) else value for name, value in values.items()}
+    lists = {name: rows for name, rows in lists.items() if _are_rows(rows)}
     found = []
-    for value in values.values():
-        rows = [value] if isinstance(value, Mapping) else value
-        rows = [row for row in rows if isinstance(row, Mapping)] if isinstance(rows, list) else []
-        while rows:
-            columns = list(rows[0])
-            found.append(
-                markdown(columns, [[_cell(row[name]) for name in columns] for row in rows if [*row] == columns])
-            )
-            rows = [row for row in rows if [*row] != columns]
+    for name, rows in lists.items():
+        caption = f"**{name}**\n\n" if len(lists) > 1 else ""
+        for columns in dict.fromkeys(tuple(row) for row in rows):
+            cells = [[_cell(value) for value in row.values()] for row in rows if tuple(row) == columns]
+            found.append(caption + markdown(columns, cells))
+            caption = ""
     return found
+
+
+def _are_rows(value: object) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(row, Mapping) for row in value)
 
 
 def _cell(value: object) -> str:

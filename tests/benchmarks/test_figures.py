@@ -93,6 +93,8 @@ def test_rows_of_other_columns_begin_another_table() -> None:
     )
     assert first == "| a | b |\n| --- | --- |\n| 1,234 | 0.123 |\n| 1 | 2,000 |\n"
     assert second == "| c |\n| --- |\n| x |\n"
+    both = generic_tables({"sizes": {"none": 5}, "cold": None, "warm": [{"a": 1}]})
+    assert both == ["**sizes**\n\n| none |\n| --- |\n| 5 |\n", "**warm**\n\n| a |\n| --- |\n| 1 |\n"]
     assert generic_tables({"evaluation": {"episodes": 10}}) == ["| episodes |\n| --- |\n| 10 |\n"]
 
 
