@@ -130,7 +130,7 @@ def _report(out: Path, runs: dict[str, Path], episodes: int, seed: int, device: 
         }
     base = found["ProtoNet, trained projection"]
     if as_json:
-        print_json({name: vars(estimate(values)) for name, values in found.items()})
+        print_json({name: _as_dict(values, base) for name, values in found.items()})
         return
     rows = [
         [
@@ -142,3 +142,10 @@ def _report(out: Path, runs: dict[str, Path], episodes: int, seed: int, device: 
     ]
     title = f"{WAY}-way {SHOT}-shot on 5 classes never trained on, {episodes} episodes (chance is 20 %)"
     stdout().print(table(title, ["method", "accuracy", "against trained ProtoNet"], rows))
+
+
+def _as_dict(values: "NDArray[np.float64]", base: "NDArray[np.float64]") -> dict[str, Any]:
+    from ta2n.pipeline.evaluation.metrics import estimate, paired_difference
+
+    difference = {} if values is base else {"difference": vars(paired_difference(values, base))}
+    return vars(estimate(values)) | difference

@@ -188,13 +188,13 @@ class _Loop:
 
     def _count(self, learned: Learned, within: int) -> None:
         """Moves the epoch's running means on by an item."""
-        progress, share = self.progress, 1 / (within + 1)
-        progress.loss += (sum(learned.terms.values()) / learned.clips - progress.loss) * share
-        progress.accuracy += (learned.accuracy - progress.accuracy) * share
+        progress, count = self.progress, within + 1
+        progress.loss += (sum(learned.terms.values()) / learned.clips - progress.loss) / count
+        progress.accuracy += (learned.accuracy - progress.accuracy) / count
         if len(learned.terms) > 1:
             for name, value in learned.terms.items():
                 before = progress.terms.get(name, 0.0)
-                progress.terms[name] = before + (value / learned.clips - before) * share
+                progress.terms[name] = before + (value / learned.clips - before) / count
         progress.episode += 1
 
     def _step(self) -> None:
