@@ -4,7 +4,7 @@ import contextlib
 import sys
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,6 +12,10 @@ from ta2n.cli import options
 from ta2n.cli.console import bars, duration, note, print_json, progress, stdout, table
 from ta2n.cli.extract import report as report_extraction
 from ta2n.cli.train import report as report_training
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 PROJECT = 64
 WAY, SHOT = 5, 1
