@@ -18,9 +18,9 @@ from synthetic_maps import Look, World
 from torch import Tensor
 
 from ta2n.pipeline.heads.acm import averaged_mask
-from ta2n.pipeline.heads.ops.conv import mix_frames
+from ta2n.pipeline.heads.ops.factorised_conv import mix_frames
+from ta2n.pipeline.heads.ops.frame_distance import whole_distances
 from ta2n.pipeline.heads.ops.offset_network import REACH
-from ta2n.pipeline.heads.ops.whole import whole_distances
 from ta2n.pipeline.heads.ttm import hat_matrix
 
 TEST_NUMBERS = 10**6

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ta2n.cache_schema.errors import InputError
 from ta2n.pipeline.heads.interface import Embedding, Head, check_dropout, parameter_dtype, split_shots
-from ta2n.pipeline.heads.ops.drop import drop
+from ta2n.pipeline.heads.ops.dropout import drop
 
 WIDTH = 64
 POWER = 100.0

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from ta2n.cache_schema.errors import InputError
-from ta2n.pipeline.heads.ops.drop import drop
+from ta2n.pipeline.heads.ops.dropout import drop
 
 Embedding = dict[str, Tensor]
 

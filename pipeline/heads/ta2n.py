@@ -15,10 +15,10 @@ from ta2n.cache_schema.errors import InputError
 from ta2n.pipeline.heads.acm import Coordination, averaged_mask
 from ta2n.pipeline.heads.interface import Embedding, Head, parameter_dtype, split_shots
 from ta2n.pipeline.heads.official import official_weights
-from ta2n.pipeline.heads.ops.conv import mix_frames, shift_sum
-from ta2n.pipeline.heads.ops.drop import drop
+from ta2n.pipeline.heads.ops.dropout import drop
+from ta2n.pipeline.heads.ops.factorised_conv import mix_frames, shift_sum
+from ta2n.pipeline.heads.ops.frame_distance import EPSILON, whole_distances
 from ta2n.pipeline.heads.ops.pooling import mixed_pool
-from ta2n.pipeline.heads.ops.whole import EPSILON, whole_distances
 from ta2n.pipeline.heads.ttm import TemporalTransform, hat_matrix
 
 SUPPORT, QUERY = "support", "query"

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ta2n.cache_schema.errors import InputError
-from ta2n.pipeline.heads.ops.conv import frame_taps, shift_sum, spatial_kernels
+from ta2n.pipeline.heads.ops.factorised_conv import frame_taps, shift_sum, spatial_kernels
 
 # Two poolings by 2 must leave one cell.
 SMALLEST = 4

@@ -24,7 +24,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from ta2n.cache_schema.errors import InputError
-from ta2n.pipeline.heads.ops.conv import (
+from ta2n.pipeline.heads.ops.factorised_conv import (
     border_patterns,
     constant_taps,
     frame_taps,

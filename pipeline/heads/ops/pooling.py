@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from ta2n.pipeline.heads.ops.conv import mix_frames
+from ta2n.pipeline.heads.ops.factorised_conv import mix_frames
 
 
 def mixed_pool(mask: Tensor, mixing: Tensor | None, maps: Tensor) -> Tensor:

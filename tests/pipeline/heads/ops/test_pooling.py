@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from ta2n.pipeline.heads.ops.conv import mix_frames
+from ta2n.pipeline.heads.ops.factorised_conv import mix_frames
 from ta2n.pipeline.heads.ops.pooling import mixed_pool
 
 

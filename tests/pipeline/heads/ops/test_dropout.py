@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from ta2n.pipeline.heads.ops.drop import drop
+from ta2n.pipeline.heads.ops.dropout import drop
 
 
 @pytest.mark.parametrize("probability", [0.1, 0.5, 0.9])

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from ta2n.pipeline.heads.ops.conv import (
+from ta2n.pipeline.heads.ops.factorised_conv import (
     constant_taps,
     frame_taps,
     mix_frames,

@@ -5,8 +5,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from ta2n.pipeline.heads.ops import convolve as module
-from ta2n.pipeline.heads.ops.convolve import convolve
+from ta2n.pipeline.heads.ops import conv3x3 as module
+from ta2n.pipeline.heads.ops.conv3x3 import convolve
 
 
 def random(*shape: int, seed: int) -> Tensor:

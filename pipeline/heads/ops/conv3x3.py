@@ -1,6 +1,13 @@
 """A 3×3 convolution of many small frames as nine matrix products, one for each cell of its kernel.
 
 On a frame of 7×7 a fifth of what a convolution with padding 1 multiplies is padding; a cell at a time, none of it is.
+For the cell one row up and one column to the left of the kernel's middle, on a frame of 3×3::
+
+    input      output          output[y, x] += input[y − 1, x − 1] · w, as one product of all positions marked:
+    # # ·      · · ·
+    # # ·      · # #           the first row and column of the output lie beside padding and get nothing,
+    · · ·      · # #           the last row and column of the input reach no output.
+
 Positions come first here, so that the products read and add to slices of what is there, in the precision of the
 kernel whatever that of the frames, and some frames at a time: nothing as large as the frames is ever made.
 """

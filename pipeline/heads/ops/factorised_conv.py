@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from ta2n.pipeline.heads.ops.convolve import convolve
+from ta2n.pipeline.heads.ops.conv3x3 import convolve
 
 
 def spatial_kernels(weight: Tensor) -> Tensor:
