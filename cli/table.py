@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ta2n.pipeline.cache import FeatureCache
     from ta2n.pipeline.config.protocols import Protocol
     from ta2n.pipeline.datasets.sources import Sources
-    from ta2n.pipeline.report.table.fill import Plan
+    from ta2n.pipeline.report.table.fill import TablePlan
     from ta2n.pipeline.report.table.results import Result
     from ta2n.pipeline.report.table.rows import TableRow
 
@@ -87,10 +87,10 @@ def make_table(
     from ta2n.pipeline.commands.tables import chosen as choose
     from ta2n.pipeline.datasets.sources import find_sources
     from ta2n.pipeline.report.table.files import write_table
-    from ta2n.pipeline.report.table.fill import Plan, without_store
+    from ta2n.pipeline.report.table.fill import TablePlan, without_store
     from ta2n.pipeline.report.table.results import as_record
     from ta2n.pipeline.report.table.rows import read_rows
-    from ta2n.pipeline.report.table.runs import Exam
+    from ta2n.pipeline.report.table.runs import TestEpisodes
 
     asked = choose(protocol)
     called, chosen = asked.name, asked.protocol
@@ -108,12 +108,12 @@ def make_table(
     if demo:
         settings = DEMO_SETTINGS | settings
         test_episodes = test_episodes or DEMO_TEST_EPISODES
-    plan = Plan(
+    plan = TablePlan(
         rows=wanted,
         shots=comparison.shot_numbers(shot),
         seeds=[options.whole(one, "--seed") for one in seed.split(",")],
         settings=_settings_of(chosen, settings, where, told),
-        exam=Exam(episodes=test_episodes or chosen.test_episodes, queries=chosen.test_queries),
+        exam=TestEpisodes(episodes=test_episodes or chosen.test_episodes, queries=chosen.test_queries),
         runs=out,
         tuned=tuned,
         device=where,
@@ -173,7 +173,7 @@ def _settings_of(
     return settings
 
 
-def _fill(store: Path, plan: "Plan") -> list["Result"]:
+def _fill(store: Path, plan: "TablePlan") -> list["Result"]:
     from ta2n.pipeline.cache import FeatureCache
     from ta2n.pipeline.report.table.fill import fill
 
@@ -189,7 +189,7 @@ def _fill(store: Path, plan: "Plan") -> list["Result"]:
     return fill(cache, plan, on_run=show)
 
 
-def _plan(at_hand: "Sources", plan: "Plan", demo: bool) -> None:
+def _plan(at_hand: "Sources", plan: "TablePlan", demo: bool) -> None:
     """Prints what would be done, with time and disk."""
     from ta2n.pipeline.cache import FeatureCache
     from ta2n.pipeline.report.table.estimate import estimate_run, product_rate
@@ -214,7 +214,7 @@ def _plan(at_hand: "Sources", plan: "Plan", demo: bool) -> None:
     stdout().print(table("runs to do, at most", ["data set", "runs", "time, roughly", "disk", "features"], lines))
 
 
-def _notes(plan: "Plan", protocol: str, settings: dict[str, Any]) -> list[str]:
+def _notes(plan: "TablePlan", protocol: str, settings: dict[str, Any]) -> list[str]:
     changed = ", ".join(f"{name} {value}" for name, value in settings.items())
     return [
         f"Protocol {protocol}{', but ' + changed if changed else ''}.",

@@ -2,7 +2,7 @@
 
 from ta2n.pipeline.commands.reporting import OnNote, tell
 from ta2n.pipeline.commands.train_head import TrainPlan
-from ta2n.pipeline.report.table.runs import Exam, Row, compare
+from ta2n.pipeline.report.table.runs import Row, TestEpisodes, compare
 from ta2n.pipeline.training.settings import Settings
 
 
@@ -15,5 +15,5 @@ def compare_planned(plan: TrainPlan, *, on_note: OnNote | None = None) -> list[R
         which = f"{settings.method}, {settings.shot}-shot ({number} of {len(runs)})"
         tell([f"{plan.cache.manifest.dataset}: {which}"], on_note)
 
-    test = Exam(episodes=plan.test.episodes, queries=plan.test.queries, seed=plan.test.seed)
+    test = TestEpisodes(episodes=plan.test.episodes, queries=plan.test.queries, seed=plan.test.seed)
     return compare(plan.cache, runs, plan.folder, test, device=plan.device, on_run=show)

@@ -10,13 +10,13 @@ from ta2n.cache_schema.errors import InputError, Ta2nError
 from ta2n.pipeline.cache import FeatureCache
 from ta2n.pipeline.report.table.results import Result
 from ta2n.pipeline.report.table.rows import TableRow
-from ta2n.pipeline.report.table.runs import Exam, Row, test_head, train_and_test
+from ta2n.pipeline.report.table.runs import Row, TestEpisodes, test_head, train_and_test
 from ta2n.pipeline.training.checkpoint import BEST, load_checkpoint
 from ta2n.pipeline.training.settings import Settings
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class TablePlan:
     """What to fill.
 
     Attributes:
@@ -35,7 +35,7 @@ class Plan:
     shots: Sequence[int]
     seeds: Sequence[int]
     settings: Callable[[FeatureCache, TableRow, int, int], Settings]
-    exam: Exam
+    exam: TestEpisodes
     runs: Path
     tuned: Path
     device: torch.device
@@ -44,7 +44,7 @@ class Plan:
 OnRun = Callable[[TableRow, int, int], None]
 
 
-def fill(cache: FeatureCache, plan: Plan, *, on_run: OnRun | None = None) -> list[Result]:
+def fill(cache: FeatureCache, plan: TablePlan, *, on_run: OnRun | None = None) -> list[Result]:
     """Trains and tests what was not yet, and collects the results of one store.
 
     A run that cannot be done becomes a result with its reason; the others go on.
@@ -61,7 +61,7 @@ def fill(cache: FeatureCache, plan: Plan, *, on_run: OnRun | None = None) -> lis
     return [_result(cache, name, row, shot, plan, on_run) for shot in plan.shots for row in plan.rows]
 
 
-def without_store(dataset: str, plan: Plan, reason: str) -> list[Result]:
+def without_store(dataset: str, plan: TablePlan, reason: str) -> list[Result]:
     """The results of a data set that is not there: published numbers, and the reason in place of ours."""
     return [
         Result(
@@ -78,7 +78,9 @@ def without_store(dataset: str, plan: Plan, reason: str) -> list[Result]:
     ]
 
 
-def _result(cache: FeatureCache, dataset: str, row: TableRow, shot: int, plan: Plan, on_run: OnRun | None) -> Result:
+def _result(
+    cache: FeatureCache, dataset: str, row: TableRow, shot: int, plan: TablePlan, on_run: OnRun | None
+) -> Result:
     runs: list[Row] = []
     missing = ""
     for seed in plan.seeds:
@@ -106,7 +108,7 @@ def _result(cache: FeatureCache, dataset: str, row: TableRow, shot: int, plan: P
     )
 
 
-def _tuned(folder: Path, row: TableRow, shot: int, plan: Plan) -> tuple[Row | None, str]:
+def _tuned(folder: Path, row: TableRow, shot: int, plan: TablePlan) -> tuple[Row | None, str]:
     """The test of what was trained end to end, or why there is none."""
     if not (folder / BEST).is_file():
         return None, f"no fine-tuned checkpoint in {plan.tuned}"

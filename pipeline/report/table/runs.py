@@ -58,14 +58,16 @@ class Row:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Exam:
-    """What every method is tested on.
+class TestEpisodes:
+    """The episodes that every method is tested on.
 
     Attributes:
         episodes: how many.
         queries: of a class.
         seed: of the episodes; their way and shot are the run's.
     """
+
+    __test__ = False  # pytest takes the name for that of a test
 
     episodes: int
     queries: int
@@ -76,7 +78,7 @@ def compare(
     cache: FeatureCache,
     runs: Sequence[Settings],
     folder: Path,
-    test: Exam,
+    test: TestEpisodes,
     *,
     device: torch.device,
     on_run: Callable[[Settings], None] | None = None,
@@ -117,7 +119,9 @@ def set_against_baseline(rows: Sequence[Row]) -> list[Row]:
     ]
 
 
-def train_and_test(cache: FeatureCache, settings: Settings, folder: Path, test: Exam, *, device: torch.device) -> Row:
+def train_and_test(
+    cache: FeatureCache, settings: Settings, folder: Path, test: TestEpisodes, *, device: torch.device
+) -> Row:
     """Trains one head, tests it, and measures what it costs.
 
     A run that was finished before is not trained again, and neither its test nor its costs are measured again.
@@ -129,7 +133,9 @@ def train_and_test(cache: FeatureCache, settings: Settings, folder: Path, test: 
     return test_head(cache, settings, folder, test, device=device)
 
 
-def test_head(cache: FeatureCache, settings: Settings, folder: Path, test: Exam, *, device: torch.device) -> Row:
+def test_head(
+    cache: FeatureCache, settings: Settings, folder: Path, test: TestEpisodes, *, device: torch.device
+) -> Row:
     """Tests the head of a run's folder and measures its costs, where that was not done before.
 
     Raises:
@@ -155,7 +161,7 @@ def test_head(cache: FeatureCache, settings: Settings, folder: Path, test: Exam,
     )
 
 
-def _test(head: Head, loader: MapLoader, way: int, shot: int, test: Exam) -> dict[str, Any]:
+def _test(head: Head, loader: MapLoader, way: int, shot: int, test: TestEpisodes) -> dict[str, Any]:
     """The accuracy of each test episode, and the seconds that all took."""
     labels = loader.cache.labels("test")
     drawn = Episodes(labels, way=way, shot=shot, queries=test.queries, seed=test.seed, name="the test split")

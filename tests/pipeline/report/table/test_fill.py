@@ -9,14 +9,14 @@ import torch
 
 from ta2n.pipeline.cache import FeatureCache
 from ta2n.pipeline.report.table.estimate import estimate_run, product_rate
-from ta2n.pipeline.report.table.fill import Plan, fill, without_store
+from ta2n.pipeline.report.table.fill import TablePlan, fill, without_store
 from ta2n.pipeline.report.table.rows import TableRow
-from ta2n.pipeline.report.table.runs import Exam
+from ta2n.pipeline.report.table.runs import TestEpisodes
 from ta2n.pipeline.training.loop import train_head
 from ta2n.pipeline.training.settings import Settings
 
 CPU = torch.device("cpu")
-EXAM = Exam(episodes=10, queries=1)
+EXAM = TestEpisodes(episodes=10, queries=1)
 
 
 def settings(cache: FeatureCache, row: TableRow, shot: int, seed: int) -> Settings:
@@ -33,9 +33,9 @@ def settings(cache: FeatureCache, row: TableRow, shot: int, seed: int) -> Settin
     )
 
 
-def plan(folder: Path, *methods: str) -> Plan:
+def plan(folder: Path, *methods: str) -> TablePlan:
     rows = [TableRow(method, method.upper(), {}, {}, folder / f"{method}.toml") for method in methods]
-    return Plan(
+    return TablePlan(
         rows=rows,
         shots=[1],
         seeds=[0],
