@@ -23,23 +23,22 @@ def lock_file(target: Path) -> Path:
 
 
 @contextmanager
-def writing(target: Path, what: str, *, wait: bool = False) -> Iterator[None]:
+def writing(target: Path, what: str) -> Iterator[None]:
     """Holds the lock of ``target`` for the length of a block.
 
     Args:
         target: the store, file or folder that is written; its parent folder is made.
         what: the command that writes it, for whoever finds the lock held.
-        wait: whether to wait for the one who holds it, instead of giving up at once.
 
     Raises:
-        BusyError: another process, or another thread of this one, holds it and ``wait`` is false.
+        BusyError: another process, or another thread of this one, holds it.
     """
     file = lock_file(target.absolute())
     file.parent.mkdir(parents=True, exist_ok=True)
     # Not the lock's own file: some versions of filelock empty that whenever they try to take it.
     holder = file.with_suffix(".holder")
     try:
-        lock = FileLock(file, timeout=-1 if wait else 0, thread_local=False)
+        lock = FileLock(file, timeout=0, thread_local=False)
         with lock:
             holder.write_text(json.dumps(_myself(what)))
             try:

@@ -108,14 +108,19 @@ def _read_file(path: Path, wanted: Pick, size: Size) -> Frames:
 
 
 def decoder_version() -> str:
-    """Names and versions of the decoders, as the manifest of a feature store records them.
+    """Names and versions of both decoders, as the manifest of a feature store records them.
 
     Read from the installed packages without importing them: decord must not be loaded before torch.
 
     Raises:
-        MissingError: when neither decord nor, for arm64, decord2 is installed.
+        MissingError: when PyAV is not installed, or neither decord nor, for arm64, decord2.
     """
-    for name in ("decord", "decord2"):
+    return f"{_installed('decord', 'decord2')}, {_installed('av').replace('av', 'PyAV', 1)}"
+
+
+def _installed(*names: str) -> str:
+    """The first of some packages that is there, with its version."""
+    for name in names:
         with suppress(PackageNotFoundError):
-            return f"{name} {version(name)}, PyAV {version('av')}"
-    raise MissingError("The video decoder is not installed: neither the package decord nor decord2 is there.")
+            return f"{name} {version(name)}"
+    raise MissingError(f"A video decoder is not installed: the package {' or '.join(names)} is not there.")

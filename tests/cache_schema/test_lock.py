@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -46,16 +45,6 @@ def test_the_lock_of_a_killed_writer_is_taken_over(tmp_path: Path) -> None:
         process.kill()
     with writing(target, "ta2n extract"):
         pass
-
-
-def test_waiting_goes_on_when_the_holder_ends(tmp_path: Path) -> None:
-    target = tmp_path / "run"
-    with _holder(target) as process:
-        killer = subprocess.Popen([sys.executable, "-c", f"import os, time; time.sleep(1); os.kill({process.pid}, 9)"])
-        start = time.monotonic()
-        with writing(target, "ta2n train-head", wait=True):
-            assert time.monotonic() - start < 60
-        killer.wait()
 
 
 def test_two_threads_or_calls_of_one_process_exclude_each_other_too(tmp_path: Path) -> None:
