@@ -48,31 +48,87 @@ def info(cache: Store, dataset: options.Dataset = None, as_json: options.AsJson 
 
 @app.command("verify")
 @guarded
-def verify(cache: Store, dataset: options.Dataset = None, as_json: options.AsJson = False) -> None:
+def verify(
+    cache: Store,
+    dataset: options.Dataset = None,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Mark damaged or lost clips to be extracted again; sound ones stay.")
+    ] = False,
+    upgrade: Annotated[
+        bool, typer.Option("--upgrade", help="Make today's version of the format of an older store.")
+    ] = False,
+    as_json: options.AsJson = False,
+) -> None:
     """Recompute every digest and name the clips whose maps are not what was written; exit code 1 if any.
 
     Example: ta2n cache verify ./feats
-    """
-    from ta2n.pipeline.cache import FeatureCache
-    from ta2n.pipeline.cache.verify import damaged_clips
 
-    opened = FeatureCache.open(cache, dataset)
-    total = int(opened.done.sum())
-    with progress("verifying", total, "clips") as bar:
-        damaged = damaged_clips(opened, on_clip=bar)
+    Example: ta2n cache verify --repair ./feats
+    """
+    from ta2n.pipeline.cache.address import find_address
+
+    path = find_address(cache, dataset).path
+    upgraded = _upgrade(path, repair) if upgrade else []
+    checked, damaged, values = _repair(path, upgraded) if repair else _verify(path)
     if as_json:
-        print_json({"checked": total, "damaged": [{"id": name, "problem": problem} for name, problem in damaged]})
+        print_json(values)
     else:
         for name, problem in damaged:
             stdout().print(f"{name}: {problem}", markup=False)
-        stdout().print(f"{total} clips checked, {len(damaged)} damaged", markup=False)
-    if damaged:
-        note(
-            "delete the file, and export it again"
-            if opened.path.is_file()
-            else "delete the store, or its damaged shard files and their chunks of `state`, and extract again"
-        )
+        state = "to be extracted again" if repair else "damaged"
+        stdout().print(f"{checked} clips checked, {len(damaged)} {state}", markup=False)
+    if damaged and repair:
+        note("run the same `ta2n extract` again: it does just these clips")
+    elif damaged:
+        from ta2n.pipeline.cache.digests import remedy
+
+        note(remedy(path))
         raise typer.Exit(1)
+
+
+def _upgrade(path: Path, repair: bool) -> list[tuple[str, str]]:
+    from ta2n.pipeline.cache.upgrade import upgrade
+
+    with progress("upgrading", _rows(path), "clips") as bar:
+        return upgrade(path, repair=repair, on_clip=bar)
+
+
+def _repair(path: Path, before: list[tuple[str, str]]) -> tuple[int, list[tuple[str, str]], dict[str, Any]]:
+    from ta2n.pipeline.cache.repair import repair
+
+    with progress("repairing", _rows(path), "clips") as bar:
+        done = repair(path, on_clip=bar)
+    for file in done.removed:
+        note(f"removed {file}, which a run that ended left")
+    for name in done.rewritten:
+        note(f"wrote the description of its array {name!r} again")
+    damaged = before + done.pending
+    listed = [{"id": name, "problem": problem} for name, problem in damaged]
+    values = {"checked": done.checked, "pending": listed, "rewritten": done.rewritten}
+    return done.checked, damaged, values | {"removed": [str(file) for file in done.removed]}
+
+
+def _verify(path: Path) -> tuple[int, list[tuple[str, str]], dict[str, Any]]:
+    from ta2n.cache_schema.values import State
+    from ta2n.pipeline.cache import FeatureCache
+    from ta2n.pipeline.cache.left_overs import left_overs
+    from ta2n.pipeline.cache.verify import damaged_clips
+
+    opened = FeatureCache.open(path, check=False)
+    total = int((opened.state != State.PENDING).any(axis=1).sum())
+    with progress("verifying", total, "clips") as bar:
+        damaged = damaged_clips(opened, on_clip=bar)
+    left = [] if path.is_file() else left_overs(path)
+    for file in left:
+        note(f"note: {file} is unfinished: of a run that is writing now, or has ended; the next run removes it")
+    listed = [{"id": name, "problem": problem} for name, problem in damaged]
+    return total, damaged, {"checked": total, "damaged": listed, "left_over": [str(file) for file in left]}
+
+
+def _rows(path: Path) -> int:
+    from ta2n.cache_schema.layout import open_store
+
+    return len(open_store(path)[2]) if path.is_dir() else 0
 
 
 @app.command("export")
@@ -201,7 +257,7 @@ def _import_foreign(
 def _describe(cache: "FeatureCache") -> dict[str, Any]:
     import numpy as np
 
-    from ta2n.cache_schema.layout import State
+    from ta2n.cache_schema.values import State
 
     videos, state = cache.videos, cache.state
     failed, done = (state == State.FAILED).any(axis=1), cache.done

@@ -63,7 +63,7 @@ def test_a_round_trip_gives_the_same_bytes(
     assert single.failures() == store.failures()
     assert np.array_equal(single.frame_index(rows), store.frame_index(rows))
     assert (single.manifest, single.map_shape) == (store.manifest, store.map_shape)
-    assert single.videos.to_bytes() == store.videos.to_bytes()
+    assert (single.videos.checksums, single.videos.root) == (store.videos.checksums, store.videos.root)
     assert single.compressed == (form != "none")
     assert damaged_clips(single) == []
     back, kept = import_hdf5(file, folder / "back")
