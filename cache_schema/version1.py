@@ -22,6 +22,8 @@ def read_table(data: bytes, *, source: str) -> tuple[VideoTable, str]:
         rows = list(zip(*columns, strict=True))
         table = VideoTable.from_rows(rows, root=str(values["root"]))
     except (ValueError, KeyError, TypeError, RecursionError, InputError) as error:
-        raise DamagedCacheError(f"{source}: its row table cannot be read ({error}); extract again elsewhere") from error
+        raise DamagedCacheError(
+            f"{source}: its row table cannot be read ({error}); extract into another --cache folder"
+        ) from error
     text = "\n".join("\t".join((name, label, split)) for name, _, label, split in rows)
     return table, hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
