@@ -176,7 +176,8 @@ def _listed(
     Raises:
         InputError: the caller asks for something else.
     """
-    found = load_episodes(file, ids=cache.videos.id.tolist(), labels=cache.labels(split).tolist())
+    ids, classes, labels = cache.videos.id.tolist(), cache.videos.label.tolist(), cache.labels(split).tolist()
+    found = load_episodes(file, ids=ids, labels=labels, classes=classes, split=split)
     numbers: dict[str, int] = {name: getattr(found, name) for name in ("way", "shot", "queries", "seed")}
     numbers["episodes"] = len(found.episodes)
     for name, value in said.items():
