@@ -21,6 +21,7 @@ from ta2n.pipeline.episodes.files import load_episodes, save_episodes
 from ta2n.pipeline.evaluation.metrics import Estimate, paired_difference
 
 _TEST = (EvaluateSettings,)
+_MOST_GB = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -107,6 +108,8 @@ def evaluate(
     """
     if (checkpoint is None) == (method is None):
         raise InputError("give either --checkpoint RUN or --method NAME")
+    if memory is not None and not 0 <= memory <= _MOST_GB:
+        raise InputError(f"memory is {memory}, expected 0 to {_MOST_GB} GB")
     asked = chosen(protocol, path_of(recipe))
     said, notes = given_fields(_TEST, settings)
     tell((*asked.notes, *notes), on_note)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from ta2n.pipeline.config.options import check, option
+from ta2n.pipeline.config.options import MOST_SEED, check, option
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +20,7 @@ class EvaluateSettings:
         flag="test_episodes",
         old="episodes",
     )
-    seed: int = option(0, help="Seed of the episodes, and of an untrained method.", low=0)
+    seed: int = option(0, help="Seed of the episodes, and of an untrained method.", low=0, high=MOST_SEED)
 
     def __post_init__(self) -> None:
         check(self)

@@ -44,8 +44,8 @@ def check_store(file: Path, values: dict[str, Any], ids: Sequence[str], labels: 
     """Refuses a list of another split, and one with clips that the store does not have or cannot use."""
     if values["split"] != split:
         raise InputError(
-            f"{file}: its episodes are of the split {_shown(values['split'])}, and {split!r} is asked for; name its own "
-            "by --split, or take another list"
+            f"{file}: its episodes are of the split {_shown(values['split'])}, and {split!r} is asked for; name its "
+            "own by --split, or take another list"
         )
     clips, place = values["clips"], dict(zip(ids, labels, strict=True))
     unknown = [name for name in clips if name not in place]

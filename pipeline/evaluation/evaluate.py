@@ -91,7 +91,7 @@ def _check_count(count: int) -> None:
     if needed > 1 << 28 and needed > (free := free_bytes(torch.device("cpu"))):
         raise InputError(
             f"the results of {count} episodes take {needed / 1e9:.1f} GB of memory, and {free / 1e9:.1f} GB are free; "
-            "give fewer --test-episodes"
+            "ask for fewer"
         )
 
 

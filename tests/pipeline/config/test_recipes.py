@@ -81,6 +81,15 @@ def test_what_no_command_has_is_refused(tmp_path: Path, old: str, new: str, mess
     assert str(file) in str(caught.value)
 
 
+@pytest.mark.parametrize("text", ["[train]\nseed = " + "9" * 5000, "a = " + "[" * 100_000, "\udcff", "[train]\nway = 1e"])
+def test_what_is_no_toml_is_one_line(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "r.toml"
+    file.write_bytes(text.encode("utf-8", "surrogateescape"))
+    with pytest.raises(InputError, match="not a TOML file") as caught:
+        read_recipe(file, TABLES)
+    assert "\n" not in str(caught.value)
+
+
 def test_no_recipe(tmp_path: Path) -> None:
     with pytest.raises(MissingError, match="no such recipe"):
         read_recipe(tmp_path / "r.toml", TABLES)

@@ -175,7 +175,7 @@ def test_more_episodes_than_are_held_are_drawn_piece_by_piece_with_the_same_accu
 
 def test_results_that_have_no_room_are_refused_before_anything_is_drawn(loader: MapLoader) -> None:
     episodes = Watched(loader.cache.labels("test"), way=4, shot=1, queries=2, seed=3)
-    with pytest.raises(InputError, match=r"the results of 1000000000000 episodes take 24000\.0 GB of memory, and .* free"):
+    with pytest.raises(InputError, match=r"of 1000000000000 episodes take 24000\.0 GB of memory, and .* free"):
         evaluate(Counting(), loader, episodes, 10**12)
     assert episodes.most == 0
 
