@@ -71,8 +71,6 @@ def _many_arrays(file: Path, source: Any, names: Names) -> Videos:
     pattern = Pattern(str(names.features))
     found = _matching(source, pattern, file)
     paths, fields = list(found), list(found.values())
-    for path in paths:
-        require_floats(source[path].dtype, f"{file}: {path}")
 
     def read(rows: range) -> Iterable[NDArray[np.float32]]:
         return (np.asarray(source[path][()], np.float32) for path in paths[rows.start : rows.stop])
@@ -81,7 +79,10 @@ def _many_arrays(file: Path, source: Any, names: Names) -> Videos:
         return [single_string(source, other.fill(one), file) for one in fields]
 
     shapes = [shape_of(source[path]) for path in paths]
-    return videos_of(file, names, pattern, fields, shapes=shapes, read=read, of_each=of_each)
+    made = videos_of(file, names, pattern, fields, shapes=shapes, read=read, of_each=of_each)
+    for path in paths:
+        require_floats(source[path].dtype, f"{file}: {path}")
+    return made
 
 
 def _matching(source: Any, pattern: Pattern, file: Path) -> dict[str, dict[str, str]]:

@@ -101,6 +101,7 @@ def _refuse_doubt(letters: str, shapes: Sequence[Shape], prefix: str, what: str)
 
 
 def _refuse_misfit(axes: Axes, shapes: Sequence[Shape], prefix: str, what: str, said: str | None) -> None:
+    first = axes.sizes(shapes[0])
     for shape in sorted(set(shapes)):
         channels, _, height, width = axes.sizes(shape)
         if height != width:
@@ -109,7 +110,7 @@ def _refuse_misfit(axes: Axes, shapes: Sequence[Shape], prefix: str, what: str, 
                 f"{what}: {_text(shape, prefix)} gives maps of {height}×{width} as {prefix}{axes.letters}, expected "
                 f"H = W{more}"
             )
-        if (channels, height) != (expected := axes.sizes(shapes[0]))[:1] + expected[2:3]:
+        if (channels, height) != (first[0], first[2]):
             raise InputError(
                 f"{what}: its videos have {_text(shapes[0], prefix)} and {_text(shape, prefix)}, which may differ in "
                 f"frames alone as {prefix}{axes.letters}"

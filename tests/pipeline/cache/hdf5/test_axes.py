@@ -28,7 +28,8 @@ def test_what_is_said_is_what_is_read(order: str, channels: int, frames: int, si
 
 
 @pytest.mark.parametrize(
-    ("shape", "letters"), [((512,), "C"), ((8, 64), "TC"), ((2048, 8, 7, 7), "CTHW"), ((1, 1), "TC"), ((64, 1, 7, 7), "CTHW")]
+    ("shape", "letters"),
+    [((512,), "C"), ((8, 64), "TC"), ((2048, 8, 7, 7), "CTHW"), ((1, 1), "TC"), ((64, 1, 7, 7), "CTHW")],
 )
 def test_a_shape_that_leaves_no_doubt(shape: tuple[int, ...], letters: str) -> None:
     assert find_axes(None, [shape], each=False, what="x").letters == letters
@@ -36,8 +37,8 @@ def test_a_shape_that_leaves_no_doubt(shape: tuple[int, ...], letters: str) -> N
 
 def test_videos_of_different_lengths_tell_which_axis_is_their_frames() -> None:
     assert find_axes(None, [(600, 512), (10, 512)], each=True, what="x").letters == "TC"
-    with pytest.raises(InputError, match=r"as TC \(512 frames, 600 channels\) or CT \(600 frames, 512 channels\)".replace("600", "10")):
-        find_axes(None, [(512, 10), (512, 600)][::-1][::-1], each=True, what="x")
+    with pytest.raises(InputError, match=r"as TC \(512 frames, 10 channels\) or CT \(10 frames, 512 channels\)"):
+        find_axes(None, [(512, 10), (512, 600)], each=True, what="x")
 
 
 @pytest.mark.parametrize(
