@@ -73,14 +73,13 @@ class VideoTable:
         """Reads what :meth:`to_bytes` wrote; ``source`` names the store in errors.
 
         Raises:
-            DamagedCacheError: the bytes are not a row table.
-            InputError: a class is in two splits.
+            DamagedCacheError: the bytes are not a row table, or one with a class in two splits.
         """
         try:
             values = json.loads(data)
             return cls(**_as_columns([values[name] for name in _COLUMNS]), root=str(values["root"]))
         except InputError as error:
-            raise InputError(f"{source}: {error}") from error
+            raise DamagedCacheError(f"{source}: {error}") from error
         except (ValueError, KeyError, TypeError) as error:
             raise DamagedCacheError(f"{source}: its row table cannot be read ({error}); extract again") from error
 

@@ -173,4 +173,3 @@ def _read(file: Path) -> dict[str, Any]:
 def _digest(values: dict[str, Any]) -> str:
     text = json.dumps([values[name] for name in _FIELDS], ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
-

@@ -83,7 +83,9 @@ def test_a_class_in_two_splits_is_refused_and_no_other_table(rows: list[tuple[st
     if not shared:
         assert len(made()) == len(rows)
         return
-    with pytest.raises(errors.InputError, match=r"^/clips: class '[abcd]' is in the split '\w+' \(clip '\d+'\)") as told:
+    with pytest.raises(
+        errors.InputError, match=r"^/clips: class '[abcd]' is in the split '\w+' \(clip '\d+'\)"
+    ) as told:
         made()
     name, first, clip, second, other = re.findall(r"'(\w+)'", str(told.value))[:5]
     assert name in shared
@@ -95,7 +97,7 @@ def test_a_class_in_two_splits_is_refused_and_no_other_table(rows: list[tuple[st
 
 def test_a_stored_table_with_a_class_in_two_splits_names_its_store() -> None:
     columns = {"id": ["a", "b"], "path": ["a", "b"], "label": ["run", "run"], "split": ["train", "test"]}
-    with pytest.raises(errors.InputError, match="^feats/x.zarr: class 'run' is in the split 'train'"):
+    with pytest.raises(errors.DamagedCacheError, match=r"^feats/x.zarr: class 'run' is in the split 'train'"):
         VideoTable.from_bytes(json.dumps({"root": "", **columns}).encode(), source="feats/x.zarr")
 
 

@@ -153,7 +153,10 @@ SMALL = ("--way", "3", "--episodes", "20", "--json")
         (("import", "nothing.h5", "out", "--features", "x", "--labels", "y"), "no such file, and no such folder"),
         (("import", "FILE", "out", "--axes", "VCT"), "--axes goes with --features and --labels"),
         (("import", "FILE", "out", "--frames", "3"), "--frames goes with --features and --labels"),
-        (("import", "OTHER", "out", "--features", "x", "--labels", "y", "--name", "../z"), "'../z' is no name of a store"),
+        (
+            ("import", "OTHER", "out", "--features", "x", "--labels", "y", "--name", "../z"),
+            "'../z' is no name of a store",
+        ),
         (("import", "OTHER", "out", "--features", "x", "--labels", "y", "--name", ""), "'' is no name of a store"),
         (("import", "OTHER", "out", "--features", "x", "--labels", "y", "--axes", "VT"), "--axes VT: does not name"),
         (("import", "OTHER", "out", "--features", "x", "--labels", "y"), "say which by --axes"),

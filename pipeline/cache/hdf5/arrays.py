@@ -95,5 +95,7 @@ def _matching(source: Any, pattern: Pattern, file: Path) -> dict[str, dict[str, 
 
 def _features(file: Path, names: Names) -> str:
     if names.features is None:
-        raise InputError(f"{file}: nothing says its features; give --features NAME, or a pattern such as {{id}}/features")
+        raise InputError(
+            f"{file}: nothing says its features; give --features NAME, or a pattern such as {{id}}/features"
+        )
     return names.features

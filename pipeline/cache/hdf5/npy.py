@@ -54,7 +54,9 @@ def _files(folder: Path, names: Names) -> tuple[Pattern, dict[Path, dict[str, st
     if names.features is None:
         odd = [file for file in files.values() if file not in found or "/" in found[file]["id"]]
         if odd:
-            raise InputError(f"{odd[0]}: does not lie as {pattern.text}; say by --features how the files lie that count")
+            raise InputError(
+                f"{odd[0]}: does not lie as {pattern.text}; say by --features how the files lie that count"
+            )
     return pattern, found
 
 

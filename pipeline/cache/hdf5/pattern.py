@@ -21,7 +21,9 @@ class Pattern:
         self.text, self.fields = text, _FIELD.findall(text)
         odd = [name for name in self.fields if name not in _FIELDS]
         if odd or self.fields.count("id") != 1 or len(set(self.fields)) != len(self.fields):
-            raise InputError(f"{text!r}: expected one {{id}}, and perhaps {{class}} and {{split}}, e.g. {{id}}/features")
+            raise InputError(
+                f"{text!r}: expected one {{id}}, and perhaps {{class}} and {{split}}, e.g. {{id}}/features"
+            )
         parts = _FIELD.split(text)
         made = [f"(?P<{part}>{_FIELDS[part]})" if place % 2 else re.escape(part) for place, part in enumerate(parts)]
         self._regex = re.compile("".join(made), re.DOTALL)

@@ -55,7 +55,7 @@ def test_a_name_of_before_is_taken_with_a_note() -> None:
         ({"way": 1}, "way is 1, expected at least 2"),
         ({"lr": 0.0}, "learning rate is 0.0, expected more than 0"),
         ({"lr": "small"}, "learning rate is 'small', expected int or float"),
-        ({"project": -1}, "project is -1, expected at least 0"),
+        ({"project": -1}, "project is -1, expected 0 to 65536"),
     ],
 )
 def test_what_no_command_has_is_refused(given: dict[str, object], message: str) -> None:

@@ -37,8 +37,11 @@ def test_a_named_data_set_has_a_row_for_every_listed_video(tmp_path: Path) -> No
 
 
 def test_a_class_in_two_splits_is_refused_until_a_split_file_decides(tmp_path: Path) -> None:
-    plant(tmp_path, [f"clips/{split}/{label}/{split}.mp4" for split, label in (("train", "a"), ("test", "a"), ("val", "b"))])
-    with pytest.raises(InputError, match="class 'a' is in the split 'test' .clip 'test/a/test.mp4'. and in 'train'"):
+    plant(
+        tmp_path,
+        [f"clips/{split}/{label}/{split}.mp4" for split, label in (("train", "a"), ("test", "a"), ("val", "b"))],
+    )
+    with pytest.raises(InputError, match=r"class 'a' is in the split 'test' .clip 'test/a/test.mp4'. and in 'train'"):
         resolve(tmp_path / "clips")
     (tmp_path / "s.json").write_text('{"train": ["b"], "test": ["a"]}')
     found = resolve(tmp_path / "clips", split_file=tmp_path / "s.json")

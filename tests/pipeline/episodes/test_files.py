@@ -207,7 +207,10 @@ FAULTS: dict[str, tuple[Callable[[Values], object], str]] = {
     "clips a table": (put("clips", {}), "its clips are no list of names"),
     "clips numbers": (put("clips", 0, 7), "its clips are no list of names"),
     "clip twice": (clip_twice_in_clips, "names the clip 'class ./clip é .*' twice"),
-    "classes short": (lambda values: values["classes"].pop(), r"names \d+ classes, expected one for each of its \d+ clips"),
+    "classes short": (
+        lambda values: values["classes"].pop(),
+        r"names \d+ classes, expected one for each of its \d+ clips",
+    ),
     "classes exchanged": (lambda values: values["classes"].reverse(), "is of class '.' in the store|it is of '.' in"),
     "classes other": (put("classes", 4, "swim"), "is of class 'swim', and it is of '.' in the store"),
     "classes null": (put("classes", 4, None), "its classes are no list of names"),

@@ -44,7 +44,10 @@ def test_videos_of_different_lengths_tell_which_axis_is_their_frames() -> None:
 @pytest.mark.parametrize(
     ("shape", "message"),
     [
-        ((64, 8), "the shape (videos, 64, 8) can be read as VTC (64 frames, 8 channels) or VCT (8 frames, 64 channels)"),
+        (
+            (64, 8),
+            "the shape (videos, 64, 8) can be read as VTC (64 frames, 8 channels) or VCT (8 frames, 64 channels)",
+        ),
         ((8, 8), "can be read as VTC (8 frames, 8 channels) or VCT"),
         ((8, 2048, 7, 7), "can be read as VCTHW (2048 frames, 8 channels) or VTCHW (8 frames, 2048 channels)"),
         ((8, 7, 7, 64), "gives maps of 7×64 as VCTHW, expected H = W; say by --axes where they lie otherwise"),
@@ -84,5 +87,7 @@ def test_videos_that_do_not_go_together(shapes: list[tuple[int, ...]], message: 
 
 
 def test_videos_may_differ_in_frames_alone() -> None:
-    with pytest.raises(InputError, match=r"have the shape \(8, 64\) and the shape \(9, 65\), which may differ in frames"):
+    with pytest.raises(
+        InputError, match=r"have the shape \(8, 64\) and the shape \(9, 65\), which may differ in frames"
+    ):
         find_axes("TC", [(8, 64), (9, 65)], each=True, what="x")

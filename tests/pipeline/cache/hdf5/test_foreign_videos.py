@@ -76,7 +76,7 @@ def test_one_array_a_video_and_classes_elsewhere(tmp_path: Path) -> None:
     (tmp_path / "classes.json").write_text(json.dumps({f"v_{number}": LABELS[number] for number in range(3)}))
     names = Names(features="{id}", labels=str(tmp_path / "classes.json"))
     assert taken(tmp_path / "flat.h5", names).videos.label.tolist() == LABELS
-    with pytest.raises(InputError, match="nothing says the classes of {id}; put {class} into --features"):
+    with pytest.raises(InputError, match=r"nothing says the classes of {id}; put {class} into --features"):
         taken(tmp_path / "flat.h5", Names(features="{id}"))
     with pytest.raises(InputError, match="--labels y does not say it for each video"):
         taken(tmp_path / "flat.h5", Names(features="{id}", labels="y"))
@@ -103,7 +103,10 @@ def test_the_class_and_the_split_of_a_group(tmp_path: Path) -> None:
         (Names(features="{id}/features", labels="{id}/label", ids="ids"), "--ids goes with one data set"),
         (Names(features="{class}/{id}", labels="{id}/label"), "{class} and --labels say the same"),
         (Names(features="{id}/features", labels="none.json"), "none.json: there is no such list"),
-        (Names(features="{id}/features", labels="{id}/label", splits="{id}/label"), "holds '0', '1', '2', expected train"),
+        (
+            Names(features="{id}/features", labels="{id}/label", splits="{id}/label"),
+            "holds '0', '1', '2', expected train",
+        ),
     ],
 )
 def test_what_groups_do_not_hold(each: Path, names: Names, message: str) -> None:
@@ -119,7 +122,9 @@ def test_lists_of_classes_that_are_none(tmp_path: Path, text: str) -> None:
     with h5py.File(tmp_path / "flat.h5", "w") as file:
         file["v_0"], file["v_1"] = video(0, 4), video(1, 4)
     (tmp_path / "c.json").write_text(text)
-    with pytest.raises(InputError, match=r"c\.json: (cannot be read as JSON|expected a JSON table|says nothing of 1 of 2)"):
+    with pytest.raises(
+        InputError, match=r"c\.json: (cannot be read as JSON|expected a JSON table|says nothing of 1 of 2)"
+    ):
         taken(tmp_path / "flat.h5", Names(features="{id}", labels=str(tmp_path / "c.json")))
 
 
@@ -173,7 +178,7 @@ def test_folders_that_are_none_of_npy(tmp_path: Path) -> None:
     (folder / "run").mkdir()
     np.save(folder / "run" / "a.npy", video(0, 4))
     np.save(folder / "labels.npy", np.arange(4.0))
-    with pytest.raises(InputError, match="does not lie as {id}; say by --features"):
+    with pytest.raises(InputError, match=r"does not lie as {id}; say by --features"):
         taken(folder, Names())
     (folder / "run" / "b.npy").write_bytes(b"text")
     with pytest.raises(InputError, match=r"b\.npy: cannot be read as an array"):
@@ -222,7 +227,11 @@ def test_the_same_file_with_other_axes_is_another_kind_of_features(tmp_path: Pat
 
 
 REPORTED: dict[str, tuple[Any, Any, str]] = {
-    "tokens": (RANDOM.normal(size=(6, 1568, 64)).astype("f2"), np.arange(6) % 3, "VTC (1568 frames, 64 channels) or VCT"),
+    "tokens": (
+        RANDOM.normal(size=(6, 1568, 64)).astype("f2"),
+        np.arange(6) % 3,
+        "VTC (1568 frames, 64 channels) or VCT",
+    ),
     "channels last": (RANDOM.normal(size=(6, 8, 7, 7, 64)).astype("f4"), np.arange(6) % 3, "expected H = W"),
     "channels before frames": (RANDOM.normal(size=(6, 64, 8)).astype("f4"), np.arange(6) % 3, "say which by --axes"),
     "one-hot labels": (RANDOM.normal(size=(6, 8, 64)).astype("f4"), np.eye(3)[np.arange(6) % 3], "expected (6,)"),
@@ -255,7 +264,7 @@ def test_a_class_in_two_splits(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "o.h5", "w") as file:
         file["x"], file["y"] = RANDOM.normal(size=(6, 8)).astype("f4"), np.arange(6) % 3
         file["where"] = [b"train", b"val", b"test", b"train", b"val", b"train"]
-    with pytest.raises(InputError, match="class '2' is in the split 'test' .clip 'row-000002'. and in 'train'"):
+    with pytest.raises(InputError, match=r"class '2' is in the split 'test' .clip 'row-000002'. and in 'train'"):
         taken(tmp_path / "o.h5", Names(features="x", labels="y", splits="where"))
     assert not (tmp_path / "out").exists()
 
@@ -274,5 +283,7 @@ def test_a_store_stays_in_its_folder(tmp_path: Path, name: str) -> None:
         file["x"], file["y"] = RANDOM.normal(size=(6, 8)).astype("f4"), np.arange(6) % 3
     before = sorted(tmp_path.rglob("*"))
     with pytest.raises(InputError, match="is no name of a store"):
-        import_foreign(tmp_path / "o.h5", tmp_path / "out", Names(features="x", labels="y"), dataset=name, split_of=split_of)
+        import_foreign(
+            tmp_path / "o.h5", tmp_path / "out", Names(features="x", labels="y"), dataset=name, split_of=split_of
+        )
     assert sorted(tmp_path.rglob("*")) == before
