@@ -23,6 +23,8 @@ from ta2n.cache_schema.errors import InputError
 
 MOST_SEED = 2**63 - 1
 """The greatest seed that numpy and torch both take."""
+MOST_CLIPS = 10_000
+"""N, K and queries of a class at most: what is estimated of an episode must not overflow."""
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 

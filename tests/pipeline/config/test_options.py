@@ -84,9 +84,9 @@ def test_values_at_the_edges_are_taken() -> None:
 
 
 def test_ranges_hold_in_the_settings_of_the_commands() -> None:
-    with pytest.raises(InputError, match="way is 1, expected at least 2"):
+    with pytest.raises(InputError, match="way is 1, expected 2 to 10000"):
         Settings(method="ta2n", way=1)
-    with pytest.raises(InputError, match="shot is 0, expected at least 1"):
+    with pytest.raises(InputError, match="shot is 0, expected 1 to 10000"):
         EvaluateSettings(shot=0)
     with pytest.raises(InputError, match="views is 0"):
         ExtractSettings(views=0)
