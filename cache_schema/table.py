@@ -21,12 +21,17 @@ Column = NDArray[Any]
 class VideoTable:
     """The rows of a store, column by column. Made by :meth:`from_rows` or :meth:`from_columns`, and never changed.
 
+    No class is in two splits: few-shot recognition is of classes that were never trained on. Whatever names the splits
+    (folders, a split file, published lists, another tool's file, a store) ends in such a table, and is refused here.
     A store of a million videos is opened without making a million texts: columns are decoded when they are asked for.
 
     Args:
         column: gives a column as it is stored (:mod:`~ta2n.cache_schema.columns`).
         checksums: SHA-256 of each stored column.
         split: (videos,) number of each row's split, 0 for none, in place of the stored one.
+
+    Raises:
+        InputError: a class is in two splits.
     """
 
     def __init__(
@@ -34,6 +39,7 @@ class VideoTable:
     ) -> None:
         self.column, self.checksums = column, dict(checksums)
         self._split: NDArray[np.uint8] = column("split") if split is None else split
+        _refuse_shared_classes(self, self._split)
 
     def __len__(self) -> int:
         return len(self._split)
@@ -122,13 +128,8 @@ class VideoTable:
                 kept[name] = values
             return kept[name]
 
-        table = cls(column, checksums)
-        videos, names = len(table), count_texts(column("label_names"))
-        if count_texts(column("id")) != videos or len(column("label")) != videos:
-            raise DamagedCacheError(f"{source}: the columns of its row table differ in length")
-        if videos and not (column("label").min() >= 0 and column("label").max() < names and table._split.max() < 4):
-            raise DamagedCacheError(f"{source}: its row table numbers classes or splits that there are not")
-        return table
+        _check_numbers(column, source)
+        return cls(column, checksums)
 
     def with_splits(self, split: Sequence[str] | NDArray[np.str_]) -> "VideoTable":
         """The same rows with other splits."""
@@ -143,6 +144,32 @@ class VideoTable:
         """SHA-256 that stands for id, class and split of every row, in order."""
         parts = [self.checksums[name] for name in ("id", "label", "label_names", "split")]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def _check_numbers(column: Callable[[str], Column], source: str) -> None:
+    label, split, names = column("label"), column("split"), count_texts(column("label_names"))
+    if count_texts(column("id")) != len(split) or len(label) != len(split):
+        raise DamagedCacheError(f"{source}: the columns of its row table differ in length")
+    if len(split) and not (label.min() >= 0 and label.max() < names and split.max() < len(_SPLIT_NAMES)):
+        raise DamagedCacheError(f"{source}: its row table numbers classes or splits that there are not")
+
+
+def _refuse_shared_classes(table: VideoTable, split: NDArray[np.uint8]) -> None:
+    label = table.label_number
+    found = np.zeros((int(label.max(initial=0)) + 1, len(_SPLIT_NAMES)), bool)
+    found[label, split] = True
+    shared = np.flatnonzero(found[:, 1:].sum(axis=1) > 1)
+    if not len(shared):
+        return
+    rows = np.flatnonzero((label == shared[0]) & (split > 0))
+    first = int(rows[0])
+    other = int(rows[split[rows] != split[first]][0])
+    clips = [f"{str(_SPLIT_NAMES[split[row]])!r} (clip {str(table.id[row])!r})" for row in (first, other)]
+    root = f"{table.root}: " if table.root else ""
+    raise InputError(
+        f"{root}class {str(table.label_names[shared[0]])!r} is in the split {clips[0]} and in {clips[1]}; a class is "
+        "tested on only where it was never trained on: give each class one split, by folders, lists or --split-file"
+    )
 
 
 def _texts(raw: NDArray[np.uint8]) -> NDArray[np.str_]:

@@ -170,7 +170,9 @@ def export(
 @app.command("import")
 @guarded
 def import_file(
-    file: Annotated[Path, typer.Argument(help="An HDF5 file.", metavar="FILE")],
+    file: Annotated[
+        Path, typer.Argument(help="An HDF5 file; or of another tool, a folder of .npy files.", metavar="FILE")
+    ],
     cache: Annotated[Path, typer.Argument(help="Folder of stores.", metavar="FOLDER")],
     compression: Annotated[
         str | None, typer.Option(help="none, zstd or lz4. \\[default: that of the exported store]", metavar="NAME")
@@ -179,40 +181,63 @@ def import_file(
         str | None,
         typer.Option(
             help="Of a file from another tool: its data set of features, (videos, C, T, H, W), (videos, T, C) or "
-            "(videos, C).",
+            "(videos, C); or a pattern of one a video, e.g. {class}/{id}/features.",
             metavar="NAME",
         ),
     ] = None,
-    labels: Annotated[str | None, typer.Option(help="Its data set of labels.", metavar="NAME")] = None,
+    labels: Annotated[
+        str | None,
+        typer.Option(
+            help="Its data set of labels; or a pattern of one a video; or a .json file of clip names and classes.",
+            metavar="NAME|FILE",
+        ),
+    ] = None,
     ids: Annotated[str | None, typer.Option(help="Its data set of clip names.", metavar="NAME")] = None,
-    splits: Annotated[str | None, typer.Option(help="Its data set of train, val, test.", metavar="NAME")] = None,
+    splits: Annotated[
+        str | None, typer.Option(help="Its data set of train, val, test; or as --labels.", metavar="NAME|FILE")
+    ] = None,
+    axes: Annotated[
+        str | None,
+        typer.Option(
+            help="What the axes of its features are: V videos, T frames, C channels, H, W; e.g. VCT, or CT where each "
+            "video has an array of its own. \\[default: told by the shape where it leaves no doubt]",
+            metavar="LETTERS",
+        ),
+    ] = None,
+    frames: Annotated[
+        int | None,
+        typer.Option(help="Frames to store of each of its videos. \\[default: all, if equally many]", min=1),
+    ] = None,
     split_file: options.SplitFile = None,
     name: Annotated[str | None, typer.Option(help="Of the new store. \\[default: the file's]", metavar="NAME")] = None,
     seed: options.Seed = 0,
 ) -> None:
-    """Turn an exported HDF5 file into a store again, or one that another tool wrote; run again to continue.
+    """Turn an exported HDF5 file into a store again, or what another tool wrote; run again to continue.
 
     Example: ta2n cache import clips.h5 ./feats
 
     Example: ta2n cache import other.h5 ./feats --features feats --labels y --split-file splits.json
+
+    Example: ta2n cache import ./npy ./feats --frames 8
     """
     from ta2n.pipeline.cache import FeatureCache
     from ta2n.pipeline.cache.hdf5.restore import import_hdf5
 
-    foreign = {"--features": features, "--labels": labels, "--ids": ids, "--splits": splits, "--name": name}
-    if features is None and labels is None:
-        given = [flag for flag, value in foreign.items() if value is not None] + ["--split-file"] * bool(split_file)
+    names = {"features": features, "labels": labels, "ids": ids, "splits": splits}
+    others = {"--ids": ids, "--splits": splits, "--axes": axes, "--frames": frames, "--name": name}
+    if features is None and labels is None and not file.is_dir():
+        given = [flag for flag, value in others.items() if value is not None] + ["--split-file"] * bool(split_file)
         if given:
             raise InputError(f"{given[0]} goes with --features and --labels, for a file that another tool wrote")
         with progress("importing", _clips(file), "clips") as bar:
             store, kept = import_hdf5(file, cache, compression=compression, on_clips=bar)
         before = f" ({kept} from before)"
-    elif features is None or labels is None:
+    elif not file.is_dir() and (features is None or (labels is None and "{" not in features)):
         raise InputError("a file of another tool needs both --features NAME and --labels NAME")
     elif compression not in (None, "none"):
         raise InputError("--compression is for files that ta2n exported; others are stored uncompressed")
     else:
-        store, before = _import_foreign(file, cache, features, labels, ids, splits, split_file, name, seed), ""
+        store, before = _import_foreign(file, cache, names, axes, frames, splits, split_file, name, seed), ""
     opened = FeatureCache.open(store)
     stdout().print(f"{int(opened.done.sum())} clips{before} in {store}", markup=False)
     failed = opened.failures()
@@ -229,9 +254,9 @@ def _clips(file: Path) -> int:
 def _import_foreign(
     file: Path,
     cache: Path,
-    features: str,
-    labels: str,
-    ids: str | None,
+    names: "Mapping[str, str | None]",
+    axes: str | None,
+    frames: int | None,
     splits: str | None,
     split_file: Path | None,
     name: str | None,
@@ -249,9 +274,18 @@ def _import_foreign(
         note(f"note: nothing says the splits: the classes were split by seed {seed}; --split-file decides otherwise")
         return seeded_class_split(classes, seed)
 
-    names = Names(features=features, labels=labels, ids=ids, splits=splits)
-    with progress("importing", count_clips(file, features), "clips") as bar:
-        return import_foreign(file, cache, names, dataset=name or file.stem, split_of=split_of, on_clips=bar)
+    usual, called = file.resolve().name if file.is_dir() else file.stem, Names(**names)
+    with progress("importing", count_clips(file, called), "clips") as bar:
+        return import_foreign(
+            file,
+            cache,
+            called,
+            dataset=usual if name is None else name,
+            split_of=split_of,
+            axes=axes,
+            frames=frames,
+            on_clips=bar,
+        )
 
 
 def _describe(cache: "FeatureCache") -> dict[str, Any]:

@@ -21,6 +21,7 @@ from ta2n.pipeline.episodes.files import load_episodes, save_episodes
 from ta2n.pipeline.evaluation.metrics import Estimate, paired_difference
 
 _TEST = (EvaluateSettings,)
+_MOST_GB = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -107,6 +108,8 @@ def evaluate(
     """
     if (checkpoint is None) == (method is None):
         raise InputError("give either --checkpoint RUN or --method NAME")
+    if memory is not None and not 0 <= memory <= _MOST_GB:
+        raise InputError(f"memory is {memory}, expected 0 to {_MOST_GB} GB")
     asked = chosen(protocol, path_of(recipe))
     said, notes = given_fields(_TEST, settings)
     tell((*asked.notes, *notes), on_note)
@@ -176,7 +179,8 @@ def _listed(
     Raises:
         InputError: the caller asks for something else.
     """
-    found = load_episodes(file, ids=cache.videos.id.tolist(), labels=cache.labels(split).tolist())
+    ids, classes, labels = cache.videos.id.tolist(), cache.videos.label.tolist(), cache.labels(split).tolist()
+    found = load_episodes(file, ids=ids, labels=labels, classes=classes, split=split)
     numbers: dict[str, int] = {name: getattr(found, name) for name in ("way", "shot", "queries", "seed")}
     numbers["episodes"] = len(found.episodes)
     for name, value in said.items():

@@ -1,6 +1,8 @@
 """Manifest, row table and layout."""
 
 import dataclasses
+import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +18,7 @@ from ta2n.cache_schema.layout import array, create_store, open_store
 from ta2n.cache_schema.manifest import Manifest
 from ta2n.cache_schema.table import VideoTable
 from ta2n.cache_schema.values import REASON_BYTES, decode_reason, digest, encode_reason
+from ta2n.cache_schema.version1 import read_table
 
 
 def test_every_error_is_ours_and_a_builtin() -> None:
@@ -56,11 +59,10 @@ def test_a_manifest_of_other_kinds_is_refused(value: object) -> None:
 
 
 names = st.text(st.characters(blacklist_categories=["Cs", "Cc"]), min_size=1, max_size=12)
+splits = st.sampled_from(["train", "val", "test", ""])
 
 
-rows_of = st.lists(
-    st.tuples(names, names, names, st.sampled_from(["train", "val", "test", ""])), unique_by=lambda row: row[0]
-)
+rows_of = st.lists(st.tuples(names, names, names, splits), unique_by=(lambda row: row[0], lambda row: row[2]))
 
 
 def as_rows(table: VideoTable) -> list[tuple[str, str, str, str]]:
@@ -114,6 +116,34 @@ def test_row_table_refuses_a_name_twice_and_an_odd_split() -> None:
         VideoTable.from_rows([("a", "a", "c", ""), ("a", "b", "c", "")])
     with pytest.raises(errors.InputError, match="'tesu' is no split"):
         VideoTable.from_rows([("a", "a", "c", "tesu")])
+
+
+@given(st.lists(st.tuples(st.sampled_from("abcd"), splits), max_size=12))
+def test_a_class_in_two_splits_is_refused_and_no_other_table(rows: list[tuple[str, str]]) -> None:
+    def made() -> VideoTable:
+        return VideoTable.from_rows([(str(row), str(row), *one) for row, one in enumerate(rows)], root="/clips")
+
+    by_class = {label: {split for name, split in rows if name == label and split} for label, _ in rows}
+    shared = [label for label, found in by_class.items() if len(found) > 1]
+    if not shared:
+        assert len(made()) == len(rows)
+        return
+    with pytest.raises(
+        errors.InputError, match=r"^/clips: class '[abcd]' is in the split '\w+' \(clip '\d+'\)"
+    ) as told:
+        made()
+    name, first, clip, second, other = re.findall(r"'(\w+)'", str(told.value))[:5]
+    assert name in shared
+    assert (rows[int(clip)], rows[int(other)]) == ((name, first), (name, second))
+    assert first != second
+    assert "--split-file" in str(told.value)
+    assert "\n" not in str(told.value)
+
+
+def test_a_stored_table_with_a_class_in_two_splits_names_its_store() -> None:
+    columns = {"id": ["a", "b"], "path": ["a", "b"], "label": ["run", "run"], "split": ["train", "test"]}
+    with pytest.raises(errors.DamagedCacheError, match=r"^feats/x.zarr: .*class 'run' is in the split 'train'"):
+        read_table(json.dumps({"root": "", **columns}).encode(), source="feats/x.zarr")
 
 
 @given(st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters="\0"), max_size=300))

@@ -11,6 +11,7 @@ from ta2n.cache_schema.lock import writing
 from ta2n.cache_schema.manifest import SCHEMA_VERSION
 from ta2n.cache_schema.values import State, digest
 from ta2n.pipeline.cache.hdf5.source import Hdf5Source
+from ta2n.pipeline.cache.names import named_store
 from ta2n.pipeline.cache.verify import sound_map
 from ta2n.pipeline.cache.writer import COLUMNS, CacheWriter
 
@@ -33,10 +34,11 @@ def import_hdf5(
 
     Raises:
         ManifestMismatchError: there is a store of that name with other features.
+        InputError: the data set's name is none of a store.
         DamagedCacheError: the file is no cache, or a map is not what was written.
     """
     source = Hdf5Source(file)
-    path = folder / f"{source.manifest.dataset}.zarr"
+    path = named_store(folder, source.manifest.dataset)
     channels, frames, height, width = source.shape[2:]
     with writing(path, "ta2n cache import"):
         writer = CacheWriter(
