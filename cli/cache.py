@@ -88,12 +88,14 @@ def export(
 
     Example: ta2n cache export ./feats/clips.zarr clips.h5
     """
+    from ta2n.cache_schema.disk import require_file
     from ta2n.pipeline.cache import FeatureCache
     from ta2n.pipeline.cache.hdf5.export import export_hdf5
     from ta2n.pipeline.cache.hdf5.source import SUFFIXES
 
     if file.suffix not in SUFFIXES:
         raise InputError(f"{file}: a file's form is told by its name; end it in {' or '.join(SUFFIXES)}")
+    require_file(file, "FILE")
     opened = FeatureCache.open(cache, dataset)
     with progress("exporting", len(opened), "clips") as bar:
         kept = export_hdf5(opened, file, compression=compression, on_clips=bar)
@@ -132,7 +134,9 @@ def import_file(
     splits: Annotated[str | None, typer.Option(help="Its data set of train, val, test.", metavar="NAME")] = None,
     split_file: options.SplitFile = None,
     name: Annotated[str | None, typer.Option(help="Of the new store. \\[default: the file's]", metavar="NAME")] = None,
-    seed: options.Seed = 0,
+    seed: Annotated[
+        int | None, typer.Option(help="Of the class split, where nothing says the splits. \\[default: 0]", min=0)
+    ] = None,
 ) -> None:
     """Turn an exported HDF5 file into a store again, or one that another tool wrote; run again to continue.
 
@@ -140,34 +144,45 @@ def import_file(
 
     Example: ta2n cache import other.h5 ./feats --features feats --labels y --split-file splits.json
     """
+    from ta2n.cache_schema.disk import naming
+    from ta2n.cache_schema.layout import COMPRESSIONS
     from ta2n.pipeline.cache import FeatureCache
     from ta2n.pipeline.cache.hdf5.restore import import_hdf5
+    from ta2n.pipeline.cache.hdf5.source import Hdf5Source
+    from ta2n.pipeline.commands.stores import require_fit, store_path
 
+    options.refuse(
+        (
+            compression not in (None, *COMPRESSIONS),
+            f"--compression {compression!r} is not known; choose one of {', '.join(COMPRESSIONS)}",
+        ),
+        (
+            seed is not None and (features is None or splits is not None or split_file is not None),
+            "--seed splits the classes of a file that says no splits; leave it out",
+        ),
+    )
     foreign = {"--features": features, "--labels": labels, "--ids": ids, "--splits": splits, "--name": name}
     if features is None and labels is None:
         given = [flag for flag, value in foreign.items() if value is not None] + ["--split-file"] * bool(split_file)
         if given:
             raise InputError(f"{given[0]} goes with --features and --labels, for a file that another tool wrote")
-        with progress("importing", _clips(file), "clips") as bar:
-            store, kept = import_hdf5(file, cache, compression=compression, on_clips=bar)
+        source = Hdf5Source(file)
+        path = store_path(cache, source.manifest.dataset)
+        require_fit(path, source.manifest, source.videos, compression=compression)
+        with naming(path), progress("importing", len(source.videos), "clips") as bar:
+            store, kept = import_hdf5(file, path.parent, compression=compression, on_clips=bar)
         before = f" ({kept} from before)"
     elif features is None or labels is None:
         raise InputError("a file of another tool needs both --features NAME and --labels NAME")
     elif compression not in (None, "none"):
         raise InputError("--compression is for files that ta2n exported; others are stored uncompressed")
     else:
-        store, before = _import_foreign(file, cache, features, labels, ids, splits, split_file, name, seed), ""
+        store, before = _import_foreign(file, cache, features, labels, ids, splits, split_file, name, seed or 0), ""
     opened = FeatureCache.open(store)
     stdout().print(f"{int(opened.done.sum())} clips{before} in {store}", markup=False)
     failed = opened.failures()
     if failed:
         stdout().print(f"{len(failed)} clips failed, e.g. {failed[0][0]}: {failed[0][1]}", markup=False)
-
-
-def _clips(file: Path) -> int:
-    from ta2n.pipeline.cache.hdf5.source import Hdf5Source
-
-    return len(Hdf5Source(file).videos)
 
 
 def _import_foreign(
@@ -181,21 +196,26 @@ def _import_foreign(
     name: str | None,
     seed: int,
 ) -> Path:
+    from ta2n.cache_schema.disk import naming
     from ta2n.pipeline.cache.hdf5.foreign import Names, count_clips, import_foreign
-    from ta2n.pipeline.datasets.splits import read_split_file, seeded_class_split
+    from ta2n.pipeline.commands.stores import store_path
+    from ta2n.pipeline.datasets.splits import read_split_file, require_classes, seeded_class_split
 
     if splits is not None and split_file is not None:
         raise InputError("--splits and --split-file both say the splits; give one of them")
 
     def split_of(classes: list[str]) -> "Mapping[str, str]":
         if split_file is not None:
-            return read_split_file(split_file)
+            split = read_split_file(split_file)
+            require_classes(split, classes, source=split_file)
+            return split
         note(f"note: nothing says the splits: the classes were split by seed {seed}; --split-file decides otherwise")
         return seeded_class_split(classes, seed)
 
     names = Names(features=features, labels=labels, ids=ids, splits=splits)
-    with progress("importing", count_clips(file, features), "clips") as bar:
-        return import_foreign(file, cache, names, dataset=name or file.stem, split_of=split_of, on_clips=bar)
+    path = store_path(cache, name or file.stem)
+    with naming(path), progress("importing", count_clips(file, features), "clips") as bar:
+        return import_foreign(file, path.parent, names, dataset=name or file.stem, split_of=split_of, on_clips=bar)
 
 
 def _describe(cache: "FeatureCache") -> dict[str, Any]:

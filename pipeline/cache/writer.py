@@ -86,7 +86,7 @@ class CacheWriter:
             create_store(path, manifest, table, map_shape=map_shape, shard_size=shard_size, compression=compression)
         self.path = path
         self._group, stored, stored_table = open_store(path, write=True)
-        _refuse_mixture(path, stored, manifest, stored_table, table)
+        refuse_mixture(path, stored, manifest, stored_table, table)
         self._shard_size = shard_length(self._group)
         self._videos = len(table)
 
@@ -153,9 +153,21 @@ class CacheWriter:
         return array(self._group, name)[rows.start : rows.stop]
 
 
-def _refuse_mixture(
+def refuse_mixture(
     path: Path, stored: Manifest, manifest: Manifest, stored_table: VideoTable, table: VideoTable
 ) -> None:
+    """Refuses to write features of another kind, or of other videos, into a store.
+
+    Args:
+        path: of the store, in the error.
+        stored: its manifest.
+        manifest: of what would be written.
+        stored_table: its rows.
+        table: rows of what would be written.
+
+    Raises:
+        ManifestMismatchError: the message lists the differences.
+    """
     lines = stored.difference(manifest)
     if stored.split_hash != manifest.split_hash:
         before, now = set(stored_table.id.tolist()), set(table.id.tolist())
