@@ -87,7 +87,7 @@ def require_folder(path: Path, flag: str) -> Path:
     """
     above = _existing(path)
     if not above.is_dir():
-        what = "is no folder" if above == path else f"{above} is no folder"
+        what = "is no folder" if above == path.absolute() else f"{above} is no folder"
         raise InputError(f"{flag} {path}: {what}, and nothing can be written into it; name another folder")
     if not os.access(above, os.W_OK | os.X_OK):
         raise InputError(f"{flag} {path}: {above} cannot be written to; name another folder")
@@ -128,6 +128,6 @@ def _file(error: BaseException) -> str | None:
 
 
 def _existing(path: Path) -> Path:
-    """The path, or the nearest folder above it that is there."""
+    """The path, or the nearest one above it that is there; a link that leads nowhere is."""
     path = path.absolute()
-    return next((one for one in (path, *path.parents) if one.exists()), Path(path.anchor))
+    return next((one for one in (path, *path.parents) if one.exists() or one.is_symlink()), Path(path.anchor))

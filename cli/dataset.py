@@ -41,7 +41,7 @@ def check(
     queries: Annotated[int, typer.Option(help="Query clips Q of a class.", min=1)] = 1,
     decode: Annotated[int, typer.Option(help="Decode this many clips, and compare with PyAV.", min=0)] = 0,
     workers: Annotated[
-        int | None, typer.Option(help="Decoding processes; 0 takes one per core. \\[default: 0]", min=0)
+        int | None, typer.Option(help="Decoding processes; 0 takes one per core. \\[default: 0]", min=0, max=1024)
     ] = None,
     report: Annotated[
         Path | None, typer.Option(help="Write everything, name by name, to this JSON file.", metavar="FILE")

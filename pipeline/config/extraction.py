@@ -56,10 +56,11 @@ class ExtractMachine:
         None,
         help="Frames in one forward pass; bounds memory.",
         low=1,
+        high=100_000,
         recipe=None,
         shown="8 on a CPU, 128 on a GPU",
     )
-    workers: int = option(0, help="Decoding processes; 0 takes one per core.", low=0, recipe=None)
+    workers: int = option(0, help="Decoding processes; 0 takes one per core.", low=0, high=1024, recipe=None)
     deadline: float = option(30.0, help="Seconds after which a clip's decoding is given up.", above=0, recipe=None)
     shard_size: int = option(64, help="Clips per file: what a killed run can lose.", low=1, recipe=None)
     compression: str = option(
