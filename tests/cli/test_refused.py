@@ -200,6 +200,19 @@ def test_a_refused_call_is_one_line_and_writes_nothing(
     assert folder_tree(world) == before
 
 
+def test_a_store_of_other_features_is_refused_before_anything_is_written(
+    world: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(world)
+    before = folder_tree(world)
+    for extra in (("--frames", "2"), ("--seed", "3"), ("--frames", "2", "--dry-run")):
+        refused = run(*AGAIN, *extra)
+        assert refused.exit_code == 2
+        assert "holds other features than this run would add" in refused.stderr
+        assert "sampling." in refused.stderr
+    assert folder_tree(world) == before
+
+
 def test_a_store_in_the_place_of_its_folder_is_continued(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(world)
     before = folder_tree(world / "extracted" / "clips.zarr")
