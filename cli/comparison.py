@@ -44,7 +44,9 @@ def report(values: dict[str, list["Row"]], way: int, *, as_json: bool, as_csv: b
         lines = [{"dataset": dataset, "way": way} | as_dict(row) for dataset, rows in values.items() for row in rows]
         writer = csv.DictWriter(sys.stdout, list(lines[0]), lineterminator="\n")
         writer.writeheader()
-        writer.writerows({name: shown_in_line(one) if isinstance(one, str) else one for name, one in line.items()} for line in lines)
+        writer.writerows(
+            {name: shown_in_line(one) if isinstance(one, str) else one for name, one in line.items()} for line in lines
+        )
     else:
         for dataset, rows in values.items():
             stdout().print(as_table(dataset, rows, way))

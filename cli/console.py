@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 _LINE_SECONDS = 10.0
 # Wider than any table: one that is not for a terminal is as wide as what it holds.
 _FILE_WIDTH = 100_000
-# What moves a cursor, sets a colour, ends a line or turns the direction of writing; and lone surrogates, which stand for
-# bytes of a name that are not UTF-8.
+# What moves a cursor, sets a colour, ends a line or turns the direction of writing; and lone surrogates, which stand
+# for bytes of a name that are not UTF-8.
 _CONTROL = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def shown(text: str) -> str:
-    """Text as it is printed: lines stay lines, other control characters and odd bytes are shown as ``\\x1b``."""
+    r"""Text as it is printed: lines stay lines, other control characters and odd bytes are shown as ``\x1b``."""
     return _CONTROL.sub(_escaped, text)
 
 

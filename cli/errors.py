@@ -25,9 +25,9 @@ _Arguments = ParamSpec("_Arguments")
 
 
 def guarded(command: Callable[_Arguments, None]) -> Callable[_Arguments, None]:
-    """The command with its errors told in one line: exit code 2 for what the user can mend, 1 for a bug, 130 after Ctrl-C.
+    """The command with its errors told in one line.
 
-    A disk that is full, or a name that is not UTF-8, is the user's to mend.
+    The exit code is 2 for what the user can mend, such as a disk that is full, 1 for a bug, 130 after Ctrl-C.
     """
 
     @functools.wraps(command)

@@ -146,7 +146,9 @@ def _on_patience(said: Mapping[str, Any], settings: Settings) -> list[str]:
     if said.get("patience") is None:
         return []
     if not settings.val_episodes:
-        raise InputError("--patience waits for a better val accuracy, and --val-episodes 0 measures none; leave one out")
+        raise InputError(
+            "--patience waits for a better val accuracy, and --val-episodes 0 measures none; leave one out"
+        )
     if settings.patience < settings.epochs:
         return []
     return [f"note: --patience {settings.patience} is never used up in --epochs {settings.epochs}"]

@@ -45,8 +45,8 @@ def store_path(cache: Path, dataset: str) -> Path:
         dataset: name of the data set.
 
     Raises:
-        InputError: the name is no file's, or the path is inside of a store, names the store of another data set that is not there, is a file, or
-            cannot be written to.
+        InputError: the name is no file's; or the path is inside of a store, names the store of another data set that is
+            not there, is a file, or cannot be written to.
     """
     if dataset in ("", ".", "..") or "/" in dataset or "\0" in dataset:
         raise InputError(f"{dataset!r} cannot be the name of a data set: it names the store; give a plain name")

@@ -21,8 +21,8 @@ _NAMED = 3
 def read_state_dict(file: Path) -> dict[str, Tensor]:
     """Reads the weights of a network from a ``.safetensors`` file, or a torch file that holds tensors.
 
-    They may lie in a checkpoint, under ``state_dict``, ``model_state_dict`` or ``model``, and their names may begin with
-    ``module.``, ``backbone.`` or ``model.``; beside a part called ``backbone.``, other parts are left out.
+    They may lie in a checkpoint, under ``state_dict``, ``model_state_dict`` or ``model``, and their names may begin
+    with ``module.``, ``backbone.`` or ``model.``; beside a part called ``backbone.``, other parts are left out.
 
     Returns:
         Tensors by the names of the bare network.

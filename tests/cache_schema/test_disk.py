@@ -36,7 +36,10 @@ def test_a_full_disk_says_what_is_free_and_that_a_run_continues(tmp_path: Path) 
     ("text", "file"),
     [
         ("Error while serializing: I/O error: No space left on device (os error 28)", "a file"),
-        ("Can't write data (file write failed: filename = 'x.h5', errno = 28, error message = 'No space left')", "x.h5"),
+        (
+            "Can't write data (file write failed: filename = 'x.h5', errno = 28, error message = 'No space left')",
+            "x.h5",
+        ),
         ("[Errno 28] Unable to synchronously close file (unable to truncate)", "a file"),
     ],
 )
@@ -48,7 +51,9 @@ def test_libraries_that_tell_it_in_words(kind: Callable[[str], Exception], text:
     assert "the disk is full" in line
 
 
-@pytest.mark.parametrize("error", [ValueError("12 is not 28"), OSError("something"), KeyError("errno"), OSError(9, "x")])
+@pytest.mark.parametrize(
+    "error", [ValueError("12 is not 28"), OSError("something"), KeyError("errno"), OSError(9, "x")]
+)
 def test_other_errors_are_none_of_a_disk(error: Exception) -> None:
     assert explained(error) is None
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tiny_cache
 import torch
-from folder_tree import folder_tree
+from odd_world import entries
 from PIL import Image
 from typer.testing import CliRunner, Result
 
@@ -104,7 +104,10 @@ REFUSED = [
     ((*SC, "--way", "many"), "'many' is not a valid"),
     ((*PROTONET, "--seed", "-1"), "'--seed': -1 is not in the range"),
     # Options of heads.
-    *[((*SC, *SHORT, "--option", f"{name}=3"), f"--option {name}: ") for name in ("channels", "seed", "frames", "size")],
+    *[
+        ((*SC, *SHORT, "--option", f"{name}=3"), f"--option {name}: ")
+        for name in ("channels", "seed", "frames", "size")
+    ],
     *[((*PROTONET, "--option", f"{name}=3"), f"--option {name}: ") for name in ("channels", "seed", "frames", "name")],
     ((*SC, *SHORT, "--option", "perturbation=abc"), 'perturbation="abc": expected a number, such as 0.2'),
     ((*SC, *SHORT, "--option", "perturbation=1e999"), "perturbation=Infinity: expected a number"),
@@ -190,36 +193,36 @@ def test_a_refused_call_is_one_line_and_writes_nothing(
     world: Path, arguments: tuple[str, ...], message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(world)
-    before = folder_tree(world)
+    before = entries(world)
     result = run(*arguments)
     assert result.exit_code == 2, result.output
     assert result.stdout == ""
     errors = [line for line in result.stderr.splitlines() if not line.startswith("note: ")]
     assert [line for line in errors if line.startswith("error: ")] == errors[-1:], result.stderr
     assert message in errors[-1]
-    assert folder_tree(world) == before
+    assert entries(world) == before
 
 
 def test_a_store_of_other_features_is_refused_before_anything_is_written(
     world: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(world)
-    before = folder_tree(world)
+    before = entries(world)
     for extra in (("--frames", "2"), ("--seed", "3"), ("--frames", "2", "--dry-run")):
         refused = run(*AGAIN, *extra)
         assert refused.exit_code == 2
         assert "holds other features than this run would add" in refused.stderr
         assert "sampling." in refused.stderr
-    assert folder_tree(world) == before
+    assert entries(world) == before
 
 
 def test_a_store_in_the_place_of_its_folder_is_continued(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(world)
-    before = folder_tree(world / "extracted" / "clips.zarr")
+    before = entries(world / "extracted" / "clips.zarr")
     again = run("extract", "--dataset", "clips", "--cache", "extracted/clips.zarr", *AGAIN[5:], "--json")
     assert again.exit_code == 0, again.output
     assert json.loads(again.stdout)["before"] == 6
-    assert folder_tree(world / "extracted" / "clips.zarr") == before
+    assert entries(world / "extracted" / "clips.zarr") == before
 
 
 @pytest.mark.parametrize("cache", ["new", "new/clips.zarr"])

@@ -113,15 +113,15 @@ def _judge(trial: Trial, result: Result, before: dict[str, str], after: dict[str
         return ""
     if result.exit_code != 2:
         return f"exit code {result.exit_code}: {last[:150]}"
-    if sum(line.startswith("error: ") for line in result.stderr.splitlines()) != 1 or not _one_line(trial, last):
+    if sum(line.startswith("error: ") for line in result.stderr.splitlines()) != 1 or not _one_line(last):
         return f"not one line: {result.stderr[:200]!r}"
     written = sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
     return f"refused, but wrote {written[0]}" if written else ""
 
 
-def _one_line(trial: Trial, last: str) -> bool:
+def _one_line(last: str) -> bool:
     # Differences between a store and a run are a list, with what to do below it.
-    return last.startswith("error: ") or last.startswith("use another --cache folder")
+    return last.startswith(("error: ", "use another --cache folder"))
 
 
 def _is_ours(name: str) -> bool:

@@ -6,8 +6,8 @@ CACHES = ["feats", "feats/toy.zarr", "toy.h5", "clips", "new", "new.zarr", "feat
 FILES = [
     "empty", "text.txt", "binary", "deep.json", "list-of-lists.json", "number.json", "splits.json", "classes-gone.json",
     "twice.json", "recipe.toml", "odd-recipe.toml", "deep-recipe.toml", "cut.h5", "text.h5", "cut.safetensors",
-    "folder.h5", "empty-folder", "x[/y]\x1b[31m", "caf\udce9", "loop", "dangling", "module.pth", "two.pth", "pickle.pth",
-    "nowhere", "text.txt/below", "/proc/x", "/dev/null", "n" * 300, "", "list.json", "run", "foreign.h5",
+    "folder.h5", "empty-folder", "x[/y]\x1b[31m", "caf\udce9", "loop", "dangling", "module.pth", "two.pth",
+    "pickle.pth", "nowhere", "text.txt/below", "/proc/x", "/dev/null", "n" * 300, "", "list.json", "run", "foreign.h5",
 ]  # fmt: skip
 _COUNTS = ["0", "-1", "1.5", "many", "", "nan", str(2**64), "1e9", "²"]
 # Of what a call would be busy with for ever: large numbers are not odd.
@@ -16,13 +16,25 @@ _NUMBERS = ["0", "-1", "nan", "inf", "-inf", "1e999", "many", "", "1e-300"]
 _NAMES = ["", "none", "x[/y]", "\x1b[31mred", "caf\udce9", "../x", "/abs", ".", "..", "a/b", "n" * 300, "a\nb", "toy"]
 _DEVICES = ["cpu:7", "cuda", "cuda:9", "meta", "abacus", "", "cpu"]
 _OPTIONS = [
-    "channels=3", "frames=9", "seed=5", "size=1", "name=x", "tc=5", "tc=false", "metric=5", "metric=euclidean", "dropout=x",
-    "dropout=2", "project=-3", "project=x", "project=2", "colour=1", "x", "=", "a=", "=1", "init=null", "perturbation=1e999",
+    "channels=3", "frames=9", "seed=5", "size=1", "name=x", "tc=5", "tc=false", "metric=5", "metric=euclidean",
+    "dropout=x", "dropout=2", "project=-3", "project=x", "project=2", "colour=1", "x", "=", "a=", "=1", "init=null",
+    "perturbation=1e999",
     "cardinalities=[9]", "cardinalities=x", "tc=" + "[" * 5000, "metric=" + "9" * 5000,
 ]  # fmt: skip
 _SPLITS = ["splits.json", "classes-gone.json", "twice.json", *FILES[:6], "clips", "nowhere", "loop", "/dev/null", ""]
 _RECIPES = ["recipe.toml", "odd-recipe.toml", "deep-recipe.toml", *FILES[:4], "clips", "nowhere", ""]
-_WRITTEN = ["text.txt", "text.txt/x", "clips", "/proc/x", "n" * 300, "x[/y]\x1b[31m/new", "caf\udce9/new", "loop", "loop/x", ""]
+_WRITTEN = [
+    "text.txt",
+    "text.txt/x",
+    "clips",
+    "/proc/x",
+    "n" * 300,
+    "x[/y]\x1b[31m/new",
+    "caf\udce9/new",
+    "loop",
+    "loop/x",
+    "",
+]
 
 FLAGS: dict[str, list[str] | None] = {
     **dict.fromkeys(("--json", "--csv", "--dry-run", "--flip", "--no-flip", "--retry-failed", "--no-compile"), None),
@@ -87,35 +99,41 @@ def _base(command: str, words: str, paths: str, flags: str) -> Base:
     return Base(tuple(command.split()), tuple(f"{command} {words}".split()), frozenset(paths.split()), names)
 
 
-_TRAIN = "way shot queries frames epochs episodes accumulate objective optimizer lr val-episodes patience seed dropout project"
+_TRAIN = (
+    "way shot queries frames epochs episodes accumulate objective optimizer lr val-episodes patience seed dropout "
+    "project option protocol recipe split-file device json"
+)
+_TEST = (
+    "dataset split way shot queries test-episodes seed project option protocol recipe split-file memory "
+    "episodes-file device json cache against"
+)
 BASES = {
     "extract": _base(
         "extract",
         "--dataset clips --cache new --backbone resnet18 --weights random --frames 1 --workers 1",
         "clips new",
-        "dataset cache root splits backbone weights frames rule resize normalise views flip no-flip seed batch-size workers "
-        "deadline shard-size compression retry-failed no-compile protocol recipe split-file device dry-run json",
+        "dataset cache root splits backbone weights frames rule resize normalise views flip no-flip seed "
+        "batch-size workers deadline shard-size compression retry-failed no-compile protocol recipe split-file "
+        "device dry-run json",
     ),
     "train-head": _base(
         "train-head",
         "--cache feats --method protonet --out new --way 2 --queries 1 --epochs 1 --episodes 2 --val-episodes 2 "
         "--device cpu",
         "feats new",
-        f"cache method out dataset {_TRAIN} option test-episodes cache-in protocol recipe split-file device dry-run json csv",
+        f"cache method out dataset {_TRAIN} test-episodes cache-in dry-run csv",
     ),
     "evaluate": _base(
         "evaluate",
         "--cache feats --method protonet --way 2 --test-episodes 5 --device cpu",
         "feats",
-        "cache checkpoint method against dataset split way shot queries test-episodes seed project option protocol recipe "
-        "split-file memory episodes-file device json",
+        f"checkpoint method {_TEST}",
     ),
     "evaluate run": _base(
         "evaluate",
         "--cache feats --checkpoint run --test-episodes 5 --device cpu",
         "feats run",
-        "cache checkpoint against dataset split way shot queries test-episodes seed project option protocol recipe "
-        "split-file memory episodes-file device json",
+        f"checkpoint {_TEST}",
     ),
     # Without a store a table renders and trains for an hour: only a dry run gets an odd --cache.
     "table": _base(
@@ -127,7 +145,10 @@ BASES = {
         "test-episodes protocol device dry-run json",
     ),
     "table (dry)": _base(
-        "table", "--dry-run --cache feats --device cpu", "feats", "cache only shot root splits seed recipes out finetuned json"
+        "table",
+        "--dry-run --cache feats --device cpu",
+        "feats",
+        "cache only shot root splits seed recipes out finetuned json",
     ),
     "cache info": _base("cache info", "feats", "feats", "dataset json"),
     "cache verify": _base("cache verify", "feats", "feats", "dataset json"),
