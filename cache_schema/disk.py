@@ -75,6 +75,20 @@ def write_whole(file: Path, data: bytes) -> None:
             raise
 
 
+def require_text(name: str, why: str) -> None:
+    """Refuses a name that holds bytes that are not UTF-8, which Python keeps as lone surrogates.
+
+    Args:
+        name: of a folder, or a path.
+        why: that cannot be, as the end of a sentence.
+
+    Raises:
+        InputError: it does.
+    """
+    if not name.isascii() and any("\ud800" <= letter <= "\udfff" for letter in name):
+        raise InputError(f"{name}: is not UTF-8, and {why}; rename it, or name it by a link that stands elsewhere")
+
+
 def require_folder(path: Path, flag: str) -> Path:
     """The path itself, where a folder is or could be made.
 

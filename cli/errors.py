@@ -17,6 +17,7 @@ from ta2n.cli.console import note, shown_in_line
 BAD_INPUT = 2
 INTERRUPTED = 130
 DEBUG = "TA2N_DEBUG"
+_LONGEST = 2000
 
 # How torch says it, which has no kind of its own for a CPU.
 _NO_MEMORY = re.compile("can't allocate memory|not enough memory|out of memory", re.IGNORECASE)
@@ -39,7 +40,7 @@ def guarded(command: Callable[_Arguments, None]) -> Callable[_Arguments, None]:
         except ManifestMismatchError as error:  # a list of differences, a line each
             raise _told(f"error: {error}", BAD_INPUT) from error
         except Ta2nError as error:
-            raise _told(f"error: {shown_in_line(str(error))}", BAD_INPUT) from error
+            raise _told(f"error: {_one_line(str(error))}", BAD_INPUT) from error
         except KeyboardInterrupt as error:
             raise _told("stopped; run the same command again to continue", INTERRUPTED) from error
         except BrokenPipeError:
@@ -48,11 +49,17 @@ def guarded(command: Callable[_Arguments, None]) -> Callable[_Arguments, None]:
             raise typer.Exit(1) from None
         except Exception as error:
             if line := _explained(error):
-                raise _told(f"error: {shown_in_line(line)}", BAD_INPUT) from error
-            line = shown_in_line(f"unexpected {type(error).__name__}: {error}")
+                raise _told(f"error: {_one_line(line)}", BAD_INPUT) from error
+            line = _one_line(f"unexpected {type(error).__name__}: {error}")
             raise _told(f"{line} (a bug, or a broken machine; --debug shows where)", 1) from error
 
     return run
+
+
+def _one_line(text: str) -> str:
+    """Text in one line that can be read: of a very long one, both ends."""
+    text = shown_in_line(text)
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST // 2]} ... {text[-_LONGEST // 2 :]}"
 
 
 def _explained(error: Exception) -> str | None:

@@ -33,7 +33,8 @@ def _told(error: Any) -> None:
         if message:
             note(error.format_message())
         return
-    where = error.ctx.command_path if error.ctx else "ta2n"
+    # The first word is how the program was started.
+    where = " ".join(["ta2n", *(error.ctx.command_path.split()[1:] if error.ctx else ())])
     note(shown_in_line(f"error: {message.rstrip('.')}; `{where} --help` lists what there is"))
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from ta2n.cache_schema.disk import naming
+from ta2n.cache_schema.disk import naming, require_text
 from ta2n.cache_schema.errors import InputError
 from ta2n.pipeline.commands.machine import cores, torch_device
 from ta2n.pipeline.commands.reporting import AnyPath, OnNote, OnProgress, Step, path_of, tell
@@ -81,7 +81,8 @@ def plan_extraction(
         seed=own.seed,
         on_file=lambda url: tell([f"fetching {url}"], on_note),
     )
-    _require_text(found.videos.root, found.name)
+    for text in (found.name, found.videos.root):
+        require_text(text, "cannot be written into a store")
     store = store_path(Path(cache), found.name)
     tell(found.notes, on_note)
     tell([f"protocol {asked.name}: {described(own)}"], on_note)
@@ -101,16 +102,6 @@ def plan_extraction(
     asked_for = {name: said.get(name) for name in ("compression", "shard_size")}
     require_fit(store, plan.manifest(), plan.videos, **asked_for)
     return ExtractPlan(asked.name, own, machine, plan, backbone.module, store)
-
-
-def _require_text(root: str, name: str) -> None:
-    """Refuses a data set whose place cannot be written into a store, which holds UTF-8."""
-    for text in (name, root):
-        if not text.isascii() and any("\ud800" <= letter <= "\udfff" for letter in text):
-            raise InputError(
-                f"{text}: is not UTF-8, and cannot be written into a store; rename the folder, or name it by a link "
-                "that stands elsewhere"
-            )
 
 
 @takes(*_TABLES)

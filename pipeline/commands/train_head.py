@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from ta2n.cache_schema.disk import naming, require_folder
+from ta2n.cache_schema.disk import naming, require_folder, require_text
 from ta2n.pipeline.cache import FeatureCache
 from ta2n.pipeline.commands.machine import torch_device
 from ta2n.pipeline.commands.reporting import AnyPath, OnNote, OnProgress, Step, path_of, tell
@@ -98,6 +98,7 @@ def plan_training(
     tell(dict.fromkeys(line for _, notes in pairs for line in notes), on_note)
     runs = tuple(run for run, _ in pairs)
     folder = require_folder(path_of(out) or _usual_folder(opened, runs), "--out")
+    require_text(str(folder), "checkpoints could not be read from there")
     return TrainPlan(opened, asked.name, runs, folder, where, _test_of(runs[0], asked, test_episodes))
 
 

@@ -101,8 +101,8 @@ REFUSED = [
     (("extract",), "Missing option '--dataset'"),
     (("extrakt",), "No such command 'extrakt'"),
     ((*SC, "--shots", "1"), "No such option"),
-    ((*SC, "--way", "many"), "'many' is not a valid"),
-    ((*PROTONET, "--seed", "-1"), "'--seed': -1 is not in the range"),
+    ((*SC, "--way", "many"), "Invalid value for '--way'"),
+    ((*PROTONET, "--seed", "-1"), "Invalid value for '--seed'"),
     # Options of heads.
     *[
         ((*SC, *SHORT, "--option", f"{name}=3"), f"--option {name}: ")
@@ -114,7 +114,7 @@ REFUSED = [
     ((*SC, *SHORT, "--option", "init=5"), "init=5: expected a word"),
     ((*SC, *SHORT, "--option", "tc=5"), "tc=5: expected true or false"),
     ((*SC, *SHORT, "--option", "project=x"), 'project="x": expected a whole number'),
-    ((*SC, *SHORT, "--option", "init=" + "[" * 100_000), "expected a word"),
+    ((*SC, *SHORT, "--option", "init=" + "[" * 100_000), " ... "),
     ((*SC, *SHORT, "--option", "colour=1"), "has no option colour"),
     ((*SC, *SHORT, "--option", "dropout=0", "--option", "dropout=1"), "dropout is given twice"),
     ((*SC, *SHORT, "--option", "project=4", "--project", "5"), "say the same"),
@@ -188,7 +188,7 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(("arguments", "message"), REFUSED, ids=lambda one: " ".join(one)[:60])
+@pytest.mark.parametrize(("arguments", "message"), REFUSED, ids=range(len(REFUSED)))
 def test_a_refused_call_is_one_line_and_writes_nothing(
     world: Path, arguments: tuple[str, ...], message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

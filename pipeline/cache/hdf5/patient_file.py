@@ -46,6 +46,10 @@ class PatientFile:
                 self._error = error
         return length
 
+    def read(self, count: int = -1) -> bytes:
+        """Reads bytes; this is how h5py knows a file."""
+        return self._raw.read(count) or b""
+
     def readinto(self, buffer: Any) -> int:
         """Reads into a buffer."""
         return self._raw.readinto(buffer) or 0

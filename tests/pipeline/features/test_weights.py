@@ -75,7 +75,7 @@ def test_safetensors(tmp_path: Path) -> None:
         (torch.ones(1), "found a Tensor"),
         ({"epoch": 3, "loss": 0.5}, "found a dict of epoch, loss"),
         ({"encoder": STATE}, "found a dict of encoder"),
-        (torchvision.models.resnet18(), r"holds a pickled module \(torchvision.models.resnet.ResNet\)"),
+        (torchvision.models.resnet18(), r"holds a pickled module \(torchvision.models.resnet\."),
         (nn.Linear(2, 2), r"holds a pickled module \(torch.nn.modules.linear.Linear\)"),
         ({"model": nn.Linear(2, 2)}, r"holds a pickled module"),
         ({"model": STATE, "when": np.random.default_rng(0)}, r"holds Python objects beside its tensors \(.*numpy"),
