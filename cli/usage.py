@@ -41,12 +41,13 @@ def _told(error: Any) -> None:
 class Commands(TyperGroup):
     """The commands of a program; an error of usage is told in one line, with where the flags are listed."""
 
-    def main(self, args: Sequence[str] | None = None, *rest: Any, standalone_mode: bool = True, **more: Any) -> Any:
+    def main(self, args: Sequence[str] | None = None, *rest: Any, **more: Any) -> Any:
         """Runs the command that is named by ``args``: see ``click.Command.main``."""
         given = list(sys.argv[1:] if args is None else args)
+        standalone_mode = more.pop("standalone_mode", True)
         try:
             require_values(given)
-            found = super().main(given, *rest, standalone_mode=False, **more)
+            found = super().main(given, *rest, **more | {"standalone_mode": False})
         except _UsageError as error:
             if not standalone_mode:
                 raise

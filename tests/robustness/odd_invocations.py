@@ -102,7 +102,7 @@ def _judge(trial: Trial, result: Result, before: dict[str, str], after: dict[str
     if error is not None and not isinstance(error, SystemExit):
         return "traceback: " + traceback.format_exception_only(error)[-1].strip()[:200]
     last = (result.stderr.strip().splitlines() or [""])[-1]
-    if "unexpected" in result.stderr or "Traceback" in result.stderr:
+    if any(line.startswith(("unexpected ", "Traceback ")) for line in result.stderr.splitlines()):
         return last[:200]
     if any(character in result.output for character in "\x1b\x07"):
         return "control characters on the screen"
@@ -140,10 +140,14 @@ def _odd_result(trial: Trial, stdout: str) -> str:
     if "--json" not in trial.words or not stdout.startswith(("{", "[")):
         return ""
     try:
-        json.loads(stdout, parse_constant=lambda name: name + 1)
-    except (ValueError, TypeError):
-        return "the JSON holds a number without an end, or is none"
+        json.loads(stdout, parse_constant=_refuse_constant)
+    except ValueError as error:
+        return f"not JSON: {error}"
     return ""
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no number")
 
 
 @contextlib.contextmanager

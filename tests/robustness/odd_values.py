@@ -6,13 +6,13 @@ CACHES = ["feats", "feats/toy.zarr", "toy.h5", "clips", "new", "new.zarr", "feat
 FILES = [
     "empty", "text.txt", "binary", "deep.json", "list-of-lists.json", "number.json", "splits.json", "classes-gone.json",
     "twice.json", "recipe.toml", "odd-recipe.toml", "deep-recipe.toml", "cut.h5", "text.h5", "cut.safetensors",
-    "folder.h5", "empty-folder", "x[/y]\x1b[31m", "caf\udce9", "loop", "dangling", "module.pth", "two.pth",
+    "folder.h5", "empty-folder", "x[b]\x1b[31m", "caf\udce9", "loop", "dangling", "module.pth", "two.pth",
     "pickle.pth", "nowhere", "text.txt/below", "/proc/x", "/dev/null", "n" * 300, "", "list.json", "run", "foreign.h5",
 ]  # fmt: skip
-_COUNTS = ["0", "-1", "1.5", "many", "", "nan", str(2**64), "1e9", "²"]
+_COUNTS = ["0", "-1", "1.5", "many", "nan", str(2**64), "1e9", "²"]
 # Of what a call would be busy with for ever: large numbers are not odd.
-_SMALL = ["0", "-1", "1.5", "many", "", "nan", "²", "1"]
-_NUMBERS = ["0", "-1", "nan", "inf", "-inf", "1e999", "many", "", "1e-300"]
+_SMALL = ["0", "-1", "1.5", "many", "nan", "²", "1"]
+_NUMBERS = ["0", "-1", "nan", "inf", "-inf", "1e999", "many", "1e-300"]
 _NAMES = ["", "none", "x[/y]", "\x1b[31mred", "caf\udce9", "../x", "/abs", ".", "..", "a/b", "n" * 300, "a\nb", "toy"]
 _DEVICES = ["cpu:7", "cuda", "cuda:9", "meta", "abacus", "", "cpu"]
 _OPTIONS = [
@@ -21,15 +21,15 @@ _OPTIONS = [
     "perturbation=1e999",
     "cardinalities=[9]", "cardinalities=x", "tc=" + "[" * 5000, "metric=" + "9" * 5000,
 ]  # fmt: skip
-_SPLITS = ["splits.json", "classes-gone.json", "twice.json", *FILES[:6], "clips", "nowhere", "loop", "/dev/null", ""]
-_RECIPES = ["recipe.toml", "odd-recipe.toml", "deep-recipe.toml", *FILES[:4], "clips", "nowhere", ""]
+_SPLITS = ["splits.json", "classes-gone.json", "twice.json", *FILES[:6], "clips", "nowhere", "loop", "/dev/null"]
+_RECIPES = ["recipe.toml", "odd-recipe.toml", "deep-recipe.toml", *FILES[:4], "clips", "nowhere"]
 _WRITTEN = [
     "text.txt",
     "text.txt/x",
     "clips",
     "/proc/x",
     "n" * 300,
-    "x[/y]\x1b[31m/new",
+    "x[b]\x1b[31m/new",
     "caf\udce9/new",
     "loop",
     "loop/x",
@@ -45,34 +45,34 @@ FLAGS: dict[str, list[str] | None] = {
     "--cache": CACHES + FILES,
     "--dataset": _NAMES,
     "--split": ["train", "val", "dev", "", *_NAMES],
-    "--method": ["", "none", "all,all", "protonet,protonet", ",", "sc", "protonet", "x[/y]"],
-    "--against": ["", "none", "run", "protonet", "text.txt", "cut.safetensors", "clips", "caf\udce9"],
-    "--checkpoint": ["", "none", "run", "text.txt", "cut.safetensors", "clips", "loop", "toy.h5"],
+    "--method": ["none", "all,all", "protonet,protonet", ",", "sc", "protonet", "x[/y]"],
+    "--against": ["none", "run", "protonet", "text.txt", "cut.safetensors", "clips", "caf\udce9"],
+    "--checkpoint": ["none", "run", "text.txt", "cut.safetensors", "clips", "loop", "toy.h5"],
     "--device": _DEVICES,
     "--option": _OPTIONS,
-    "--protocol": ["", "none", "trx", "ta2n-code", "x[/y]"],
+    "--protocol": ["none", "trx", "ta2n-code", "x[/y]"],
     "--recipe": _RECIPES,
     "--split-file": _SPLITS,
-    "--root": ["clips", "nowhere", "text.txt", ""],
-    "--splits": ["clips", "nowhere", "text.txt", "y", "split", ""],
+    "--root": ["clips", "nowhere", "text.txt"],
+    "--splits": ["clips", "nowhere", "text.txt", "y", "split"],
     "--out": _WRITTEN,
     "--report": [*_WRITTEN[1:], "new.json"],
     "--episodes-file": [*_WRITTEN, "list.json", "deep.json", "number.json", "binary", "new.json", "new.json.gz"],
-    "--cache-in": ["ram", "disk", "tape", "device", ""],
-    "--compression": ["zstd", "gzip", "zip", "none", ""],
-    "--weights": ["random", "module.pth", "two.pth", "pickle.pth", "text.txt", "clips", "nowhere.pth", "imagenet9", ""],
+    "--cache-in": ["ram", "disk", "tape", "device"],
+    "--compression": ["zstd", "gzip", "zip", "none"],
+    "--weights": ["random", "module.pth", "two.pth", "pickle.pth", "text.txt", "clips", "nowhere.pth", "imagenet9"],
     "--backbone": ["resnet18", "vgg", "", "x[/y]"],
-    "--resize": ["256x256", "short-256", "10x10", "x", "0x0", "-1x5", "short-", "9" * 5000 + "x1", ""],
-    "--rule": ["linspace", "none", ""],
-    "--normalise": ["none", "x", ""],
-    "--objective": ["base", "x", ""],
-    "--optimizer": ["adam", "x", ""],
-    "--only": ["toy", "nothing", ",", "protonet", "x[/y]", ""],
-    "--recipes": ["clips", "nowhere", "text.txt", ""],
+    "--resize": ["256x256", "short-256", "10x10", "x", "0x0", "-1x5", "short-", "9" * 5000 + "x1"],
+    "--rule": ["linspace", "none"],
+    "--normalise": ["none", "x"],
+    "--objective": ["base", "x"],
+    "--optimizer": ["adam", "x"],
+    "--only": ["toy", "nothing", ",", "protonet", "x[/y]"],
+    "--recipes": ["clips", "nowhere", "text.txt"],
     "--finetuned": ["nowhere", "text.txt", "run"],
     "--features": ["feats", "y", "none", "short", "/", "", "x[/y]"],
-    "--labels": ["y", "feats", "none", "short", "ids", ""],
-    "--ids": ["ids", "twice", "none", "feats", "short", ""],
+    "--labels": ["y", "feats", "none", "short", "ids"],
+    "--ids": ["ids", "twice", "none", "feats", "short"],
     "--name": _NAMES,
 }
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import odd_invocations
 import odd_values
+import odd_world
 import pytest
 import typer
 
@@ -39,7 +40,7 @@ def test_the_odd_flags_are_flags_of_their_command(name: str) -> None:
 def judged(words: tuple[str, ...], folder: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str, bool]:
     monkeypatch.chdir(folder)
     trial = odd_invocations.Trial("toy", words)
-    return odd_invocations.attempt(trial, odd_invocations.entries(folder))
+    return odd_invocations.attempt(trial, odd_world.entries(Path()))
 
 
 @pytest.fixture
