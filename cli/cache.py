@@ -144,12 +144,14 @@ def export(
 
     Example: ta2n cache export ./feats/clips.zarr clips.h5
     """
+    from ta2n.cache_schema.disk import require_file
     from ta2n.pipeline.cache import FeatureCache
     from ta2n.pipeline.cache.hdf5.export import export_hdf5
     from ta2n.pipeline.cache.hdf5.source import SUFFIXES
 
     if file.suffix not in SUFFIXES:
         raise InputError(f"{file}: a file's form is told by its name; end it in {' or '.join(SUFFIXES)}")
+    require_file(file, "FILE")
     opened = FeatureCache.open(cache, dataset)
     with progress("exporting", len(opened), "clips") as bar:
         kept = export_hdf5(opened, file, compression=compression, on_clips=bar)
@@ -210,7 +212,9 @@ def import_file(
     ] = None,
     split_file: options.SplitFile = None,
     name: Annotated[str | None, typer.Option(help="Of the new store. \\[default: the file's]", metavar="NAME")] = None,
-    seed: options.Seed = 0,
+    seed: Annotated[
+        int | None, typer.Option(help="Of the class split, where nothing says the splits. \\[default: 0]", min=0)
+    ] = None,
 ) -> None:
     """Turn an exported HDF5 file into a store again, or what another tool wrote; run again to continue.
 
@@ -220,35 +224,48 @@ def import_file(
 
     Example: ta2n cache import ./npy ./feats --frames 8
     """
+    from ta2n.cache_schema.disk import naming
+    from ta2n.cache_schema.layout import COMPRESSIONS
     from ta2n.pipeline.cache import FeatureCache
     from ta2n.pipeline.cache.hdf5.restore import import_hdf5
+    from ta2n.pipeline.cache.hdf5.source import Hdf5Source
+    from ta2n.pipeline.commands.stores import require_fit, store_path
 
+    foreign = features is not None or file.is_dir()
+    options.refuse(
+        (
+            compression not in (None, *COMPRESSIONS),
+            f"--compression {compression!r} is not known; choose one of {', '.join(COMPRESSIONS)}",
+        ),
+        (
+            seed is not None
+            and ((features is None and not file.is_dir()) or splits is not None or split_file is not None),
+            "--seed splits the classes of a file that says no splits; leave it out",
+        ),
+    )
     names = {"features": features, "labels": labels, "ids": ids, "splits": splits}
     others = {"--ids": ids, "--splits": splits, "--axes": axes, "--frames": frames, "--name": name}
     if features is None and labels is None and not file.is_dir():
         given = [flag for flag, value in others.items() if value is not None] + ["--split-file"] * bool(split_file)
         if given:
             raise InputError(f"{given[0]} goes with --features and --labels, for a file that another tool wrote")
-        with progress("importing", _clips(file), "clips") as bar:
-            store, kept = import_hdf5(file, cache, compression=compression, on_clips=bar)
+        source = Hdf5Source(file)
+        path = store_path(cache, source.manifest.dataset)
+        require_fit(path, source.manifest, source.videos, compression=compression)
+        with naming(path), progress("importing", len(source.videos), "clips") as bar:
+            store, kept = import_hdf5(file, path.parent, compression=compression, on_clips=bar)
         before = f" ({kept} from before)"
     elif not file.is_dir() and (features is None or (labels is None and "{" not in features)):
         raise InputError("a file of another tool needs both --features NAME and --labels NAME")
     elif compression not in (None, "none"):
         raise InputError("--compression is for files that ta2n exported; others are stored uncompressed")
     else:
-        store, before = _import_foreign(file, cache, names, axes, frames, splits, split_file, name, seed), ""
+        store, before = _import_foreign(file, cache, names, axes, frames, splits, split_file, name, seed or 0), ""
     opened = FeatureCache.open(store)
     stdout().print(f"{int(opened.done.sum())} clips{before} in {store}", markup=False)
     failed = opened.failures()
     if failed:
         stdout().print(f"{len(failed)} clips failed, e.g. {failed[0][0]}: {failed[0][1]}", markup=False)
-
-
-def _clips(file: Path) -> int:
-    from ta2n.pipeline.cache.hdf5.source import Hdf5Source
-
-    return len(Hdf5Source(file).videos)
 
 
 def _import_foreign(
@@ -262,29 +279,28 @@ def _import_foreign(
     name: str | None,
     seed: int,
 ) -> Path:
+    from ta2n.cache_schema.disk import naming
     from ta2n.pipeline.cache.hdf5.foreign import Names, count_clips, import_foreign
-    from ta2n.pipeline.datasets.splits import read_split_file, seeded_class_split
+    from ta2n.pipeline.commands.stores import store_path
+    from ta2n.pipeline.datasets.splits import read_split_file, require_classes, seeded_class_split
 
     if splits is not None and split_file is not None:
         raise InputError("--splits and --split-file both say the splits; give one of them")
 
     def split_of(classes: list[str]) -> "Mapping[str, str]":
         if split_file is not None:
-            return read_split_file(split_file)
+            split = read_split_file(split_file)
+            require_classes(split, classes, source=split_file)
+            return split
         note(f"note: nothing says the splits: the classes were split by seed {seed}; --split-file decides otherwise")
         return seeded_class_split(classes, seed)
 
     usual, called = file.resolve().name if file.is_dir() else file.stem, Names(**names)
-    with progress("importing", count_clips(file, called), "clips") as bar:
+    dataset = usual if name is None else name
+    path = store_path(cache, dataset)
+    with naming(path), progress("importing", count_clips(file, called), "clips") as bar:
         return import_foreign(
-            file,
-            cache,
-            called,
-            dataset=usual if name is None else name,
-            split_of=split_of,
-            axes=axes,
-            frames=frames,
-            on_clips=bar,
+            file, path.parent, called, dataset=dataset, split_of=split_of, axes=axes, frames=frames, on_clips=bar
         )
 
 

@@ -102,7 +102,7 @@ class CacheWriter:
         if not is_store(path):
             create_store(path, manifest, table, map_shape=map_shape, shard_size=shard_size, compression=compression)
         stored, stored_table = self._open(path)
-        _refuse_mixture(path, stored, manifest, stored_table, table)
+        refuse_mixture(path, stored, manifest, stored_table, table)
 
     @classmethod
     def of(cls, path: Path) -> "CacheWriter":
@@ -114,11 +114,7 @@ class CacheWriter:
     def _open(self, path: Path) -> tuple[Manifest, VideoTable]:
         self.path = path
         self._group, manifest, self._videos = open_store(path, write=True)
-        if manifest.schema_version != SCHEMA_VERSION:
-            raise InputError(
-                f"{path}: is of version {manifest.schema_version} of the format, which can be read and not added to; "
-                f"`ta2n cache verify --upgrade {path}` makes version {SCHEMA_VERSION} of it"
-            )
+        _refuse_older(path, manifest)
         self.shard_size = shard_length(self._group)
         return manifest, self._videos
 
@@ -205,9 +201,30 @@ class CacheWriter:
             ) from error
 
 
-def _refuse_mixture(
+def _refuse_older(path: Path, stored: Manifest) -> None:
+    if stored.schema_version != SCHEMA_VERSION:
+        raise InputError(
+            f"{path}: is of version {stored.schema_version} of the format, which can be read and not added to; "
+            f"`ta2n cache verify --upgrade {path}` makes version {SCHEMA_VERSION} of it"
+        )
+
+
+def refuse_mixture(
     path: Path, stored: Manifest, manifest: Manifest, stored_table: VideoTable, table: VideoTable
 ) -> None:
+    """Refuses to write features of another kind, or of other videos, into a store.
+
+    Args:
+        path: of the store, in the error.
+        stored: its manifest.
+        manifest: of what would be written.
+        stored_table: its rows.
+        table: rows of what would be written.
+
+    Raises:
+        ManifestMismatchError: the message lists the differences.
+    """
+    _refuse_older(path, stored)
     lines = stored.difference(manifest)
     if stored.split_hash != manifest.split_hash:
         before, now = set(stored_table.id.tolist()), set(table.id.tolist())

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ta2n.cache_schema.disk import require_file
 from ta2n.cache_schema.errors import InputError
 from ta2n.pipeline.cache import FeatureCache
 from ta2n.pipeline.commands.contenders import Contender, Score, from_checkpoint, from_method, measure
@@ -110,6 +111,8 @@ def evaluate(
         raise InputError("give either --checkpoint RUN or --method NAME")
     if memory is not None and not 0 <= memory <= _MOST_GB:
         raise InputError(f"memory is {memory}, expected 0 to {_MOST_GB} GB")
+    if checkpoint is not None and (options or project is not None):
+        raise InputError("--option and --project make the head of --method; the head of a --checkpoint is made already")
     asked = chosen(protocol, path_of(recipe))
     said, notes = given_fields(_TEST, settings)
     tell((*asked.notes, *notes), on_note)
@@ -121,7 +124,7 @@ def evaluate(
     else:
         first = from_method(str(method), opened, project=project, options=options, seed=seed)
     contenders = [first] if against is None else [first, _second(against, opened, seed, on_note)]
-    file = path_of(episodes_file)
+    file = None if episodes_file is None else require_file(Path(episodes_file), "--episodes-file")
     drawn: EpisodeSequence
     if file is not None and file.exists():
         drawn, shape = _listed(file, opened, split, said, on_note)

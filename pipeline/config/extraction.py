@@ -58,6 +58,7 @@ class ExtractMachine:
         None,
         help="Frames in one forward pass; bounds memory.",
         low=1,
+        high=100_000,
         recipe=None,
         shown="8 on a CPU, 128 on a GPU",
     )

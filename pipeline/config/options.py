@@ -14,6 +14,7 @@ Python functions, the defaults, the ranges, and the table of docs/protocols.md. 
 
 import dataclasses
 import inspect
+import sys
 import types
 import typing
 from collections.abc import Callable, Iterable
@@ -78,6 +79,9 @@ class Option:
             return f"{value!r} is not known; choose {' or '.join(self.choices)}"
         if isinstance(value, int | float) and not self._within(value):
             return f"is {value}, expected {self.range}"
+        # Written like the ranges: what is no number is outside.
+        if self.kind is float and isinstance(value, int | float) and not abs(value) <= sys.float_info.max:
+            return f"is {value}, expected a number that has an end"
         return None
 
     def _within(self, value: float) -> bool:

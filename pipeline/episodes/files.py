@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ta2n.cache_schema.disk import write_whole
 from ta2n.cache_schema.errors import InputError, MissingError
 from ta2n.pipeline.episodes.checks import check_classes, check_episodes, check_header, check_store, places_of
 from ta2n.pipeline.episodes.sampling import Episode, Episodes
@@ -106,10 +107,8 @@ def save_episodes(
     values["sha256"] = _digest(values)
     data = json.dumps(values, ensure_ascii=False, separators=(",", ":")).encode()
     file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_name(f".{file.name}.partial")
     # No time in the header: the same episodes give the same bytes.
-    partial.write_bytes(gzip.compress(data, mtime=0) if file.suffix == ".gz" else data)
-    partial.replace(file)
+    write_whole(file, gzip.compress(data, mtime=0) if file.suffix == ".gz" else data)
     return str(values["sha256"])
 
 

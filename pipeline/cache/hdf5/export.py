@@ -7,6 +7,9 @@ HDF5 does not open a file again whose writer was killed, so it never has one ope
 - compressed, where no place is known beforehand, each shard becomes a small file of its own, and the compressed chunks
   are put together as they are at the end.
 
+Nor does it close a file that it cannot write to its end: on a full disk it would bring the process down. So it writes
+through files of ours, which keep what the system says until HDF5 is done with them.
+
 Both lie under names that carry a hash of everything in them but the maps: what is found under such a name is of the
 same export.
 """
@@ -17,16 +20,19 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 
+from ta2n.cache_schema.disk import naming
 from ta2n.cache_schema.errors import DamagedCacheError, InputError
 from ta2n.cache_schema.lock import writing
 from ta2n.cache_schema.manifest import SCHEMA_VERSION
 from ta2n.cache_schema.values import State
+from ta2n.pipeline.cache.hdf5.patient_file import PatientFile
 from ta2n.pipeline.cache.hdf5.source import Hdf5Source
 from ta2n.pipeline.cache.reader import FeatureCache
 from ta2n.pipeline.cache.verify import sound_map
@@ -54,6 +60,7 @@ def export_hdf5(cache: FeatureCache, file: Path, *, compression: str = "none", o
     Raises:
         InputError: the file is there, the compression is unknown, or the store is of an older version of the format.
         DamagedCacheError: a map is not what was written.
+        OSError: the disk is full, or cannot be written to; run again to continue.
     """
     if compression not in COMPRESSIONS:
         raise InputError(f"--compression {compression!r} is not known; choose one of {', '.join(COMPRESSIONS)}")
@@ -65,7 +72,7 @@ def export_hdf5(cache: FeatureCache, file: Path, *, compression: str = "none", o
             f"{cache.path}` makes version {SCHEMA_VERSION} of it, which can be exported"
         )
     file.parent.mkdir(parents=True, exist_ok=True)
-    with writing(file, "ta2n cache export"):
+    with writing(file, "ta2n cache export"), naming(file):
         partial = file.with_name(f".{file.name}.{_identity(cache, compression)}.partial")
         _forget_others(partial, file)
         on_clips = on_clips or (lambda clips: None)
@@ -103,6 +110,20 @@ def _new(path: Path, write: Callable[[Path], Any]) -> None:
     with beside.open("rb") as written:
         os.fsync(written.fileno())
     beside.replace(path)
+
+
+@contextmanager
+def _created(path: Path, **options: Any) -> Iterator[tuple[Any, PatientFile]]:
+    """A new HDF5 file, and the file beneath it, to be asked now and then whether it could be written."""
+    with path.open("w+b", buffering=0) as raw:
+        beneath = PatientFile(raw)
+        try:
+            with h5py.File(beneath, "w", **options) as target:
+                yield target, beneath
+        except Exception:
+            beneath.check()  # what HDF5 says of what it could not read back is not the cause
+            raise
+        beneath.check()
 
 
 def _done(cache: FeatureCache, rows: range) -> Iterator[tuple[int, int]]:
@@ -155,10 +176,11 @@ def _write_places(cache: FeatureCache, partial: Path, on_clips: OnClips) -> int:
 def _lay_out(cache: FeatureCache, path: Path) -> None:
     aligned: dict[str, Any] = {"alignment_threshold": _ALIGNMENT, "alignment_interval": _ALIGNMENT}
     # Without a chunk cache, writing one number reserves the whole chunk and touches one page of it.
-    with h5py.File(path, "w", rdcc_nbytes=0, **aligned) as target:
+    with _created(path, rdcc_nbytes=0, **aligned) as (target, beneath):
         features = _write_head(cache, target, "none")
         for row, view in _done(cache, range(len(cache))):
             features[row, view, 0, 0, 0, 0] = 0
+            beneath.check()
 
 
 def _write_parts(cache: FeatureCache, folder: Path, compression: str, on_clips: OnClips) -> int:
@@ -184,10 +206,11 @@ def _part(folder: Path, rows: range) -> Path:
 
 
 def _write_part(cache: FeatureCache, rows: range, path: Path, compression: str) -> None:
-    with h5py.File(path, "w") as target:
+    with _created(path) as (target, beneath):
         features = _create_features(target, (len(rows), *cache.source.shape[1:]), compression)
         for row, view in _done(cache, rows):
             features[row - rows.start, view] = sound_map(cache.source, row, view)
+            beneath.check()
 
 
 def _is_sound(cache: FeatureCache, part: Path, rows: range, maps: list[tuple[int, int]]) -> bool:
@@ -201,10 +224,11 @@ def _is_sound(cache: FeatureCache, part: Path, rows: range, maps: list[tuple[int
 
 
 def _put_together(cache: FeatureCache, folder: Path, path: Path, compression: str) -> None:
-    with h5py.File(path, "w") as target:
+    with _created(path) as (target, beneath):
         features = _write_head(cache, target, compression).id
         for rows in _shards(cache):
             with h5py.File(_part(folder, rows), "r") as part:
                 for row, view in _done(cache, rows):
                     mask, chunk = part["features"].id.read_direct_chunk((row - rows.start, view, 0, 0, 0, 0))
                     features.write_direct_chunk((row, view, 0, 0, 0, 0), chunk, mask)
+                    beneath.check()
