@@ -227,7 +227,7 @@ def import_file(
     from ta2n.cache_schema.disk import naming
     from ta2n.cache_schema.layout import COMPRESSIONS
     from ta2n.pipeline.cache import FeatureCache
-    from ta2n.pipeline.cache.hdf5.restore import import_hdf5
+    from ta2n.pipeline.cache.hdf5.restore import import_hdf5, written_manifest
     from ta2n.pipeline.cache.hdf5.source import Hdf5Source
     from ta2n.pipeline.commands.stores import require_fit, store_path
 
@@ -238,8 +238,7 @@ def import_file(
             f"--compression {compression!r} is not known; choose one of {', '.join(COMPRESSIONS)}",
         ),
         (
-            seed is not None
-            and ((features is None and not file.is_dir()) or splits is not None or split_file is not None),
+            seed is not None and (not foreign or splits is not None or split_file is not None),
             "--seed splits the classes of a file that says no splits; leave it out",
         ),
     )
@@ -251,7 +250,7 @@ def import_file(
             raise InputError(f"{given[0]} goes with --features and --labels, for a file that another tool wrote")
         source = Hdf5Source(file)
         path = store_path(cache, source.manifest.dataset)
-        require_fit(path, source.manifest, source.videos, compression=compression)
+        require_fit(path, written_manifest(source), source.videos, compression=compression)
         with naming(path), progress("importing", len(source.videos), "clips") as bar:
             store, kept = import_hdf5(file, path.parent, compression=compression, on_clips=bar)
         before = f" ({kept} from before)"
