@@ -83,6 +83,7 @@ def plan_extraction(
         backbone=backbone.spec,
         frames=own.frames,
         rule=own.rule,
+        frame_pattern=own.frame_pattern,
         views=own.views,
         flip=values["flip"],
         resize=parse_resize(own.resize),

@@ -13,7 +13,7 @@ import numpy as np
 
 from ta2n.cache_schema.errors import DecodeError
 from ta2n.pipeline.videos.frames import Frames, Images, Pick, Size, resized
-from ta2n.pipeline.videos.headers import best_video, orientation, upright
+from ta2n.pipeline.videos.headers import best_video, codec_name, decoded, orientation, upright
 
 
 def read_video_in_order(path: Path, pick: Pick, size: Size) -> Frames:
@@ -47,10 +47,13 @@ def _decoding(path: Path) -> Iterator[tuple[Iterator[av.VideoFrame], float]]:
             stream = best_video(container)
             if stream is None:
                 raise DecodeError(f"{path}: the file holds no video stream.")
+            if not codec_name(stream):
+                raise DecodeError(f"{path}: its video has a codec that no decoder here knows.")
             rate = stream.average_rate
-            yield container.decode(stream), float(rate) if rate else 0.0
+            yield decoded(container, stream), float(rate) if rate else 0.0
     except (av.FFmpegError, IndexError) as error:
-        raise DecodeError(f"{path}: the video is damaged or cannot be decoded ({error}).") from error
+        why = getattr(error, "strerror", None) or error
+        raise DecodeError(f"{path}: the video is damaged or cannot be decoded ({why}).") from error
 
 
 def _image(frame: av.VideoFrame, size: Size) -> Images:

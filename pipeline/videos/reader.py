@@ -48,8 +48,6 @@ def read_video(path: Path, pick: Pick, size: Size) -> Frames:
     Raises:
         DecodeError: when the file is not a video that can be read from the first frame to the last.
     """
-    if path.stat().st_size == 0:
-        raise DecodeError(f"{path}: the file is empty.")
     size = _resized(path, size)
     reader = _open(path, size)
     frame_count, guess = 0, _visible_frames(reader)
