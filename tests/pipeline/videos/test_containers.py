@@ -1,0 +1,95 @@
+"""Every container that clips are looked for in: whole, the right frames, by the decoder that the rule names."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from synthetic_video import CONTAINERS, can_encode, moving_square, plain_decode, write_video
+
+from ta2n.cache_schema.errors import DecodeError
+from ta2n.pipeline.datasets.folder import scan_folder
+from ta2n.pipeline.datasets.scan import scan_copy
+from ta2n.pipeline.videos.decode import DecodedClip, DecodeJob, decode_clip
+from ta2n.pipeline.videos.entries import VIDEO_SUFFIXES
+from ta2n.pipeline.videos.headers import decoder_of, read_headers
+from ta2n.pipeline.videos.pool import DecodePool
+
+FRAMES = 30
+BY_DECORD = {
+    "h264.mp4", "hevc.mp4", "mpeg4.avi", "mjpeg.avi", "h264.mkv", "vp9.webm", "vp8.webm", "mjpeg.mov", "h264.mov",
+    "h264.m4v", "wmv2.wmv", "msmpeg4.wmv", "flv1.flv", "h264.flv", "mpeg4.3gp", "h264.3gp",
+}  # fmt: skip
+# Mean difference in grey levels to what was encoded: a frame that is another one is over 20 off, save in few colours.
+LOSS = 8.0
+
+
+def job(path: Path, *, frames: int = FRAMES) -> DecodeJob:
+    return DecodeJob(path.name, path, "tsn", frames, 1, 0, None)
+
+
+def test_every_suffix_has_a_file_here() -> None:
+    assert {f".{name.rpartition('.')[2]}" for name in CONTAINERS} == set(VIDEO_SUFFIXES)
+
+
+@pytest.mark.parametrize("name", CONTAINERS)
+def test_every_frame_of_every_container(tmp_path: Path, name: str) -> None:
+    how: dict[str, Any] = CONTAINERS[name]
+    if not can_encode(how["codec"]):
+        pytest.skip(f"PyAV has no encoder {how['codec']} here")
+    path = write_video(tmp_path / name, FRAMES, **how)
+    with DecodePool(workers=1) as pool:
+        (clip,) = pool.map([job(path)])
+    assert isinstance(clip, DecodedClip), clip
+    assert (clip.frame_count, clip.concealed) == (FRAMES, 0)
+    assert clip.decoder == ("decord" if name in BY_DECORD else "pyav")
+    plain = plain_decode(path)
+    assert len(plain) == FRAMES
+    for number, image in enumerate(clip.images):
+        assert np.abs(image.astype(int) - plain[number]).mean() < 0.5
+        assert np.abs(image.astype(int) - moving_square(number)).mean() < LOSS
+
+
+def test_both_ways_of_looking_for_clips_know_every_suffix_in_any_case(tmp_path: Path) -> None:
+    (tmp_path / "class").mkdir()
+    for number, suffix in enumerate(VIDEO_SUFFIXES):
+        (tmp_path / "class" / f"{number}{suffix.upper() if number % 2 else suffix}").write_bytes(b"-")
+    found = scan_folder(tmp_path)
+    assert len(found.clips) == len(VIDEO_SUFFIXES)
+    assert found.notes == ()
+    assert sorted(scan_copy(tmp_path).clips) == sorted(clip.id for clip in found.clips)
+
+
+def test_a_codec_without_a_decoder_is_refused_for_that(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "clip.mkv", 5)
+    content = path.read_bytes()
+    assert content.count(b"V_MPEG4/ISO/AVC") == 1
+    path.write_bytes(content.replace(b"V_MPEG4/ISO/AVC", b"V_NOBODY/KNOWS!"))
+    with pytest.raises(DecodeError, match=r"clip\.mkv: its video has a codec that no decoder here knows\."):
+        decode_clip(job(path))
+
+
+def test_a_stream_that_begins_within_a_group_of_pictures_gives_what_can_be_decoded(tmp_path: Path) -> None:
+    whole = write_video(tmp_path / "whole.ts", 40, options={"g": "10", "bf": "0"})
+    packets = whole.read_bytes()
+    cut = tmp_path / "cut.ts"
+    cut.write_bytes(packets[188 * (len(packets) // 188 // 3) :])
+    headers = read_headers(cut)
+    assert headers is not None
+    assert (headers.container, decoder_of(headers)) == ("mpegts", "pyav")
+    clip = decode_clip(job(cut, frames=4))
+    assert clip.frame_count == len(plain_from_first_key(cut))
+
+
+def plain_from_first_key(path: Path) -> list[bytes]:
+    """The frames that ffmpeg puts out of a stream whose first packets cannot be decoded."""
+    import av
+
+    found: list[bytes] = []
+    with av.open(str(path)) as container:
+        for packet in container.demux(container.streams.video[0]):
+            try:
+                found += [bytes(frame.planes[0]) for frame in packet.decode() if isinstance(frame, av.VideoFrame)]
+            except av.InvalidDataError:
+                assert not found
+    return found
