@@ -178,6 +178,4 @@ def _shared_classes(clips: Iterable[Clip]) -> list[str]:
     for clip in clips:
         splits[clip.label].add(clip.split)
     shared = sorted((label for label, found in splits.items() if len(found) > 1), key=natural_key)
-    return (
-        [told("classes are in more than one split, which no few-shot evaluation allows", shared)] if shared else []
-    )
+    return [told("classes are in more than one split, which no few-shot evaluation allows", shared)] if shared else []

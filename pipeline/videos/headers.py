@@ -75,7 +75,7 @@ def best_video(container: av.container.InputContainer) -> av.VideoStream | None:
 
 
 def codec_name(stream: av.VideoStream) -> str:
-    """ffmpeg's name of the codec of a stream; empty where there is no decoder for it."""
+    """The codec of a stream by ffmpeg's name; empty where there is no decoder for it."""
     context = cast(av.VideoCodecContext | None, stream.codec_context)
     return "" if context is None else context.name
 

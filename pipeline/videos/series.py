@@ -48,8 +48,8 @@ def list_frames(folder: Path, pattern: str | None = None) -> list[Path]:
     several = series(names)
     if len(several) > 1:
         raise DecodeError(
-            f"{folder}: holds several series of frames: {_listed(several)}; leave one, the RGB frames, in it, or name it "
-            "as in --frame-pattern 'img_*'."
+            f"{folder}: holds several series of frames: {_listed(several)}; leave one, the RGB frames, in it, or name "
+            "it as in --frame-pattern 'img_*'."
         )
     return [folder / name for name in sorted(names, key=natural_key)]
 

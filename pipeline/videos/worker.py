@@ -71,7 +71,7 @@ def _take_over_standard_output() -> BinaryIO:
 
 def _prepare() -> None:
     """Imports the decoders before the first clip, so that a broken installation is one clear error."""
-    import ta2n.pipeline.videos.av_reader  # noqa: F401 - PyAV before decord, see `report_errors`
+    import ta2n.pipeline.videos.av_reader  # PyAV before decord, see `report_errors`
     import ta2n.pipeline.videos.reader  # noqa: F401
 
     report_errors()

@@ -27,7 +27,10 @@ def test_a_sample_of_mutants_holds(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("clip", "outcome"),
     [
-        (FailedClip("a", "a.avi: the video is damaged, decoding stops before its end (9 frames announced)."), "refused"),
+        (
+            FailedClip("a", "a.avi: the video is damaged, decoding stops before its end (9 frames announced)."),
+            "refused",
+        ),
         (FailedClip("a", "a.avi: the file is empty."), "failed"),
         (FailedClip("a", "a.avi: the file is not a video that can be opened."), "refused"),
         (FailedClip("a", "a.avi: not decoded within 20 s; give it more."), "failed"),

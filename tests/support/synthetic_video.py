@@ -79,8 +79,9 @@ def write_video(
 ) -> Path:
     """Encodes `frames` moving squares at 25 frames/s.
 
-    `muxer` is ffmpeg's name of the container, where the suffix does not tell it. `ticks` are presentation times in 1/25 s (default 0, 1, 2 ...), for a variable rate. `empty_after` puts
-    `empty_packets` packets without a picture behind that many real ones: they count as frames, but none comes of them.
+    `muxer` is ffmpeg's name of the container, where the suffix does not tell it. `ticks` are presentation times in
+    1/25 s (default 0, 1, 2 ...), for a variable rate. `empty_after` puts `empty_packets` packets without a picture
+    behind that many real ones: they count as frames, but none comes of them.
     """
     with av.open(str(path), "w", format=muxer) as container:
         stream = cast(av.VideoStream, container.add_stream(codec, rate=25, options=dict(options or {})))

@@ -126,6 +126,21 @@ def test_a_link_that_leads_nowhere_is_unreadable(root: Path) -> None:
     assert len(found.missing) == len(VIDEOS) - 1
 
 
+def test_links_to_themselves_and_pipes_cost_themselves_only(root: Path) -> None:
+    plant(root, (f"A/v_{number}.avi" for number in range(3, 10)))
+    (root / "A/v_0.avi").symlink_to("v_0.avi")
+    (root / "A/v_1").symlink_to("v_1")
+    os.mkfifo(root / "A/v_2.avi")
+    (root / "ring").symlink_to("ring")
+    found = check_copy(VIDEOS, scan_copy(root), UCF101, way=2, shot=1, queries=1)
+    assert found.unreadable == {
+        "A/v_0": "A/v_0.avi: too many levels of symbolic links",
+        "A/v_2": "A/v_2.avi: is no file but a pipe, socket or device",
+    }
+    assert sorted(found.found) == [f"A/v_{number}" for number in range(3, 10)]
+    assert "A/v_1" in found.missing
+
+
 def test_a_folder_that_is_its_own_list(root: Path) -> None:
     plant(root, ["a/1.avi", "a/2.avi"])
     plant(root, ["b/1.avi"], b"")

@@ -48,7 +48,9 @@ def test_clips_of_both_decoders_are_compared(tmp_path: Path) -> None:
     ]
 
 
-@pytest.mark.parametrize("signs", [(a, 0, 0, d) for a in (1, -1) for d in (1, -1)] + [(0, b, c, 0) for b in (1, -1) for c in (1, -1)])
+@pytest.mark.parametrize(
+    "signs", [(a, 0, 0, d) for a in (1, -1) for d in (1, -1)] + [(0, b, c, 0) for b in (1, -1) for c in (1, -1)]
+)
 def test_a_turned_or_mirrored_clip_is_compared_as_ffmpeg_shows_it(tmp_path: Path, signs: Orientation) -> None:
     path = with_matrix(write_video(tmp_path / "a.mp4", 20), signs)
     clip = decode_in_order(DecodeJob("a", path, "tsn", 8, 1, 0, None))

@@ -138,7 +138,9 @@ def test_a_folder_that_cannot_be_listed_costs_itself_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, below: str
 ) -> None:
     split = "train/" if below.startswith("train") else ""
-    touch(tmp_path, f"{split}a/1.avi", f"{split}a/frames/1.jpg", f"{split}b/1.avi", "test/c/1.avi" if split else "c/1.avi")
+    touch(
+        tmp_path, f"{split}a/1.avi", f"{split}a/frames/1.jpg", f"{split}b/1.avi", "test/c/1.avi" if split else "c/1.avi"
+    )
     clips = [clip.id for clip in scan_folder(tmp_path).clips if not clip.id.startswith(below)]
     scandir = os.scandir
 

@@ -53,9 +53,7 @@ def test_a_clip_that_hangs_is_given_up_at_the_deadline() -> None:
 
 
 @pytest.mark.parametrize("seconds", [float("inf"), 1e300])
-def test_a_deadline_beyond_what_a_thread_can_wait_is_none(
-    monkeypatch: pytest.MonkeyPatch, seconds: float
-) -> None:
+def test_a_deadline_beyond_what_a_thread_can_wait_is_none(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
     raised: list[object] = []
     monkeypatch.setattr(threading, "excepthook", raised.append)
     with DecodePool(workers=1, deadline_seconds=seconds, decode=obey) as pool:

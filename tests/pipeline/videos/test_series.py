@@ -40,7 +40,9 @@ def test_series_are_told_apart_by_all_but_the_number_that_counts(files: list[str
 
 
 def test_several_series_are_refused_by_name_and_a_pattern_takes_one(tmp_path: Path) -> None:
-    touch(tmp_path, *(f"{name}_{number:05}.jpg" for name in ("img", "flow_x", "depth", "mask") for number in (1, 2, 10)))
+    touch(
+        tmp_path, *(f"{name}_{number:05}.jpg" for name in ("img", "flow_x", "depth", "mask") for number in (1, 2, 10))
+    )
     with pytest.raises(DecodeError) as caught:
         list_frames(tmp_path)
     assert str(caught.value) == (
@@ -56,8 +58,8 @@ def test_several_series_are_refused_by_name_and_a_pattern_takes_one(tmp_path: Pa
 
 
 def test_every_series_can_be_taken_by_the_pattern_that_names_it(tmp_path: Path) -> None:
-    touch(tmp_path, "1_rgb.png", "2_rgb.png", "1_depth.png", "cam1_1.jpg", "cam2_1.jpg", "7.jpg", "7.png", "8.jpg")
-    for pattern, count in series(os.listdir(tmp_path)).items():
+    touch(tmp_path, "1_rgb.png", "2_rgb.png", "1_depth.png", "cam1_1.jpg", "cam2_1.jpg", "cam2_2.jpg")
+    for pattern, count in series([file.name for file in tmp_path.iterdir()]).items():
         assert len(names(tmp_path, pattern)) >= count
 
 
