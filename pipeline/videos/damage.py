@@ -1,6 +1,7 @@
 """How many errors a decoder concealed: libav puts a guess where something is missing, and says so on standard error.
 
-decord and PyAV each bring a libav of their own, and nothing else leads to what decord's says. So a decoding process, whose standard error is nobody else's, keeps it in a file and counts the messages of each clip.
+decord and PyAV each bring a libav of their own, and nothing else leads to what decord's says. So a decoding process,
+whose standard error is nobody else's, keeps it in a file and counts the messages of each clip.
 
 What no message tells is not counted: a changed bit that is a valid picture too, as in most of a VP8 or VP9 stream, or a
 file that was cut between two frames where its container allows it.
