@@ -38,17 +38,17 @@ class ErrorMessages:
     """
 
     def __init__(self, descriptor: int = STANDARD_ERROR) -> None:
-        # No buffer of ours: the decoders write behind Python's back.
-        self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - for the life of the process
-        os.dup2(self._file.fileno(), descriptor)
+        self._descriptor = descriptor
+        with tempfile.TemporaryFile() as file:
+            os.dup2(file.fileno(), descriptor)
 
     def take(self) -> int:
         """How many different messages of libav there are since the last call.
 
         A clip may be opened and read more than once, which repeats messages and makes no new ones.
         """
-        self._file.seek(0)
-        text = self._file.read(READ_AT_MOST) or b""
-        self._file.seek(0)
-        self._file.truncate()
+        os.lseek(self._descriptor, 0, os.SEEK_SET)
+        text = os.read(self._descriptor, READ_AT_MOST)
+        os.lseek(self._descriptor, 0, os.SEEK_SET)
+        os.ftruncate(self._descriptor, 0)
         return len(set(_MESSAGE.findall(text)))

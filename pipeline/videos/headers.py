@@ -91,7 +91,7 @@ def decoded(container: av.container.InputContainer, stream: av.VideoStream) -> I
     started = False
     for packet in container.demux(stream):
         try:
-            frames = cast(list[av.VideoFrame], packet.decode())
+            frames = packet.decode()
         except av.InvalidDataError:
             if started:
                 raise

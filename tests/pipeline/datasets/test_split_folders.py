@@ -48,7 +48,7 @@ def test_two_folders_of_one_split_are_refused(tmp_path: Path) -> None:
     ("names", "found"),
     [
         (["train/1.avi", "val/1.avi", "test/1.avi", "test/2.avi"], "test (2 clips), train (1 clip), val (1 clip)"),
-        (["Training/1.avi", "testing/x/1.jpg"], "testing (1 clip), Training (1 clip)"),
+        (["Training/1.avi", "testing/x/1.jpg"], "Training (1 clip), testing (1 clip)"),
         (["train/1.avi"], "train (1 clip)"),
         (["train/1.avi", "test/1.avi", "plane/1.avi"], "test (1 clip), train (1 clip)"),
         (["train/1.jpg", "train/2.jpg", "test/1.jpg"], "test (1 clip), train (1 clip)"),

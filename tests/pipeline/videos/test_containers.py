@@ -20,8 +20,6 @@ BY_DECORD = {
     "h264.mp4", "hevc.mp4", "mpeg4.avi", "mjpeg.avi", "h264.mkv", "vp9.webm", "vp8.webm", "mjpeg.mov", "h264.mov",
     "h264.m4v", "wmv2.wmv", "msmpeg4.wmv", "flv1.flv", "h264.flv", "mpeg4.3gp", "h264.3gp",
 }  # fmt: skip
-# Mean difference in grey levels to what was encoded: a frame that is another one is over 20 off, save in few colours.
-LOSS = 8.0
 
 
 def job(path: Path, *, frames: int = FRAMES) -> DecodeJob:
@@ -45,9 +43,11 @@ def test_every_frame_of_every_container(tmp_path: Path, name: str) -> None:
     assert clip.decoder == ("decord" if name in BY_DECORD else "pyav")
     plain = plain_decode(path)
     assert len(plain) == FRAMES
+    encoded = [moving_square(number) for number in range(FRAMES)]
     for number, image in enumerate(clip.images):
         assert np.abs(image.astype(int) - plain[number]).mean() < 0.5
-        assert np.abs(image.astype(int) - moving_square(number)).mean() < LOSS
+        # Codecs lose colours, a picture with a palette most of all, and still each frame is nearest to its own.
+        assert int(np.argmin([np.abs(image.astype(int) - one).mean() for one in encoded])) == number
 
 
 def test_both_ways_of_looking_for_clips_know_every_suffix_in_any_case(tmp_path: Path) -> None:
