@@ -38,16 +38,19 @@ def decode_in_order(job: DecodeJob) -> DecodedClip:
     wanted = view_indices(job.rule, frame_count=frame_count, frames=job.frames, views=1, seed=0, clip_id="")
     source = np.clip(wanted + np.array([[-1], [0], [1]], np.int32), 0, frame_count - 1)
     kept, position = np.unique(source, return_inverse=True)
-    shown = [_shown(frame) for number, frame in enumerate(_frames(job.path)) if number in set(kept.tolist())]
-    if len({image.shape for image in shown}) > 1:
-        raise DecodeError(f"{job.path}: its frames change their size.")
+    wanted_numbers, size = set(kept.tolist()), (0, 0)
+    shown = []
+    for number, frame in enumerate(_frames(job.path)):
+        size = size if number else (frame.width, frame.height)
+        if number in wanted_numbers:
+            shown.append(_shown(frame, *size))
     images = np.stack(shown)
     return DecodedClip(job.clip_id, images, source, position.reshape(3, -1).astype(np.int32), frame_count, 0.0, NAME)
 
 
 def _frames(path: Path) -> Iterator[av.VideoFrame]:
     try:
-        with av.open(str(path.absolute())) as container:
+        with av.open(str(path.absolute()), metadata_errors="replace") as container:
             stream = container.streams.best("video")
             if stream is None or cast(object, stream.codec_context) is None:
                 raise DecodeError(f"{path}: holds no video that can be decoded.")
@@ -60,9 +63,9 @@ def _frames(path: Path) -> Iterator[av.VideoFrame]:
         raise DecodeError(f"{path}: cannot be decoded in order ({error}).") from error
 
 
-def _shown(frame: av.VideoFrame) -> NDArray[np.uint8]:
-    """An (H, W, 3) picture as it is to be shown."""
-    picture = frame.reformat(format="rgb24")
+def _shown(frame: av.VideoFrame, width: int, height: int) -> NDArray[np.uint8]:
+    """An (H, W, 3) picture as it is to be shown, of the first frame's size, to which ffmpeg scales all."""
+    picture = frame.reformat(format="rgb24", width=width, height=height)
     filters = _filters(frame)
     if not filters:
         return np.asarray(picture.to_ndarray(), np.uint8)

@@ -13,7 +13,7 @@ import numpy as np
 
 from ta2n.cache_schema.errors import DecodeError
 from ta2n.pipeline.videos.frames import Frames, Images, Pick, Size, resized
-from ta2n.pipeline.videos.headers import best_video, codec_name, decoded, orientation, upright
+from ta2n.pipeline.videos.headers import best_video, codec_name, decoded, opened, orientation, upright
 
 
 def read_video_in_order(path: Path, pick: Pick, size: Size) -> Frames:
@@ -33,7 +33,12 @@ def read_video_in_order(path: Path, pick: Pick, size: Size) -> Frames:
         raise DecodeError(f"{path}: the video holds no frame that can be decoded.")
     wanted = set(np.unique(pick(frame_count)).tolist())
     with _decoding(path) as (frames, fps):
-        images = [_image(frame, size) for number, frame in enumerate(frames) if number in wanted]
+        images: list[Images] = []
+        for number, frame in enumerate(frames):
+            # A stream may change its size; ffmpeg then scales to that of the first frame.
+            size = size if number else _shown_size(frame, size)
+            if number in wanted:
+                images.append(_image(frame, size))
     if len(images) < len(wanted):
         raise DecodeError(f"{path}: a second read finds fewer frames than the first ({frame_count}); it is damaged.")
     return Frames(np.stack(images), frame_count, fps)
@@ -43,7 +48,7 @@ def read_video_in_order(path: Path, pick: Pick, size: Size) -> Frames:
 def _decoding(path: Path) -> Iterator[tuple[Iterator[av.VideoFrame], float]]:
     """All frames of the best video stream, and frames per second (0: unknown)."""
     try:
-        with av.open(str(path.absolute())) as container:
+        with opened(path) as container:
             stream = best_video(container)
             if stream is None:
                 raise DecodeError(f"{path}: the file holds no video stream.")
@@ -56,12 +61,16 @@ def _decoding(path: Path) -> Iterator[tuple[Iterator[av.VideoFrame], float]]:
         raise DecodeError(f"{path}: the video is damaged or cannot be decoded ({why}).") from error
 
 
+def _shown_size(frame: av.VideoFrame, size: Size) -> tuple[int, int]:
+    """(height, width) of a frame as it is shown at a size."""
+    shown = (frame.height, frame.width) if orientation(frame)[0] else (frame.width, frame.height)
+    return resized(*shown, size) or shown
+
+
 def _image(frame: av.VideoFrame, size: Size) -> Images:
     signs = orientation(frame)
-    turned = not signs[0]
-    shown = (frame.width, frame.height) if turned else (frame.height, frame.width)
-    height, width = resized(*shown, size) or shown
-    if turned:
+    height, width = _shown_size(frame, size)
+    if not signs[0]:
         height, width = width, height
     values = frame.to_ndarray(format="rgb24", width=width, height=height, interpolation="BICUBIC")
     return np.ascontiguousarray(upright(np.asarray(values, np.uint8), signs))

@@ -49,7 +49,7 @@ class Headers:
 def read_headers(path: Path) -> Headers | None:
     """The headers of a file; None where PyAV cannot open it, or it holds no video."""
     try:
-        with av.open(str(path.absolute())) as container:
+        with opened(path) as container:
             stream = best_video(container)
             if stream is None:
                 return None
@@ -59,6 +59,16 @@ def read_headers(path: Path) -> Headers | None:
             return Headers(name, codec_name(stream), known, _UPRIGHT if first is None else orientation(first))
     except (av.FFmpegError, IndexError, UnicodeError, ValueError):
         return None
+
+
+def opened(path: Path) -> av.container.InputContainer:
+    """A file, opened by PyAV; titles and other metadata may be in any encoding.
+
+    Raises:
+        av.FFmpegError: it is no media file, or its headers are damaged.
+    """
+    # An absolute path: ffmpeg would take the start of a relative one such as "a:b.mp4" for a protocol.
+    return av.open(str(path.absolute()), metadata_errors="replace")
 
 
 def decoder_of(headers: Headers | None) -> str:

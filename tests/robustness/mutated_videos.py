@@ -97,14 +97,14 @@ def _is_true(reason: str, mutant: Mutant) -> bool:
         return None in (_streams(mutant.path) or [])
     if "decord gives wrong images" in text:
         return True
-    damage = ("is damaged", "cut off or damaged", "no frame that can be decoded")
+    damage = ("is damaged", "are damaged", "cut off or damaged", "no frame that can be decoded")
     return any(word in text for word in damage) and not mutant.sound
 
 
 def _streams(path: Path) -> list[str | None] | None:
     """The codec of each video stream, None where no decoder knows it; None in all where the file does not open."""
     try:
-        with av.open(str(path)) as container:
+        with av.open(str(path), metadata_errors="replace") as container:
             contexts = [getattr(stream, "codec_context", None) for stream in container.streams.video]
             return [context.name if context else None for context in contexts]
     except (av.FFmpegError, ValueError, IndexError):

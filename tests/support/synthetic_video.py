@@ -76,19 +76,23 @@ def write_video(
     ticks: list[int] | None = None,
     empty_after: int | None = None,
     empty_packets: int = 3,
+    scale: int = 1,
+    title: str = "",
 ) -> Path:
     """Encodes `frames` moving squares at 25 frames/s.
 
     `muxer` is ffmpeg's name of the container, where the suffix does not tell it. `ticks` are presentation times in
     1/25 s (default 0, 1, 2 ...), for a variable rate. `empty_after` puts `empty_packets` packets without a picture
-    behind that many real ones: they count as frames, but none comes of them.
+    behind that many real ones: they count as frames, but none comes of them. `scale` enlarges every pixel.
     """
     with av.open(str(path), "w", format=muxer) as container:
         stream = cast(av.VideoStream, container.add_stream(codec, rate=25, options=dict(options or {})))
-        stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, _PIXELS.get(codec, "yuv420p")
+        stream.width, stream.height, stream.pix_fmt = scale * WIDTH, scale * HEIGHT, _PIXELS.get(codec, "yuv420p")
+        if title:
+            container.metadata["title"] = title
         packets: list[Any] = []
         for i in range(frames):
-            frame = av.VideoFrame.from_ndarray(moving_square(i), format="rgb24")
+            frame = av.VideoFrame.from_ndarray(moving_square(i).repeat(scale, 0).repeat(scale, 1), format="rgb24")
             frame.pts, frame.time_base = (ticks[i] if ticks else i), Fraction(1, 25)
             packets += stream.encode(frame)
         packets += stream.encode(None)

@@ -8,10 +8,12 @@ import pytest
 from synthetic_video import CONTAINERS, can_encode, moving_square, plain_decode, write_video
 
 from ta2n.cache_schema.errors import DecodeError
+from ta2n.pipeline.datasets.decode_check import compare_decoding
 from ta2n.pipeline.datasets.folder import scan_folder
 from ta2n.pipeline.datasets.scan import scan_copy
 from ta2n.pipeline.videos.decode import DecodedClip, DecodeJob, decode_clip
 from ta2n.pipeline.videos.entries import VIDEO_SUFFIXES
+from ta2n.pipeline.videos.frames import Size
 from ta2n.pipeline.videos.headers import decoder_of, read_headers
 from ta2n.pipeline.videos.pool import DecodePool
 
@@ -93,3 +95,29 @@ def plain_from_first_key(path: Path) -> list[bytes]:
             except av.InvalidDataError:
                 assert not found
     return found
+
+
+@pytest.mark.parametrize("size", [None, 96, (64, 96)])
+def test_a_stream_that_changes_its_size_is_scaled_to_its_first_frame(tmp_path: Path, size: Size) -> None:
+    small, large = write_video(tmp_path / "a.ts", 10), write_video(tmp_path / "b.ts", 10, scale=2)
+    joined = tmp_path / "joined.ts"
+    joined.write_bytes(large.read_bytes() + small.read_bytes())
+    clip = decode_clip(DecodeJob("a", joined, "tsn", 20, 1, 0, size))
+    assert clip.frame_count == 20
+    shown = {None: (96, 128), 96: (96, 128), (64, 96): (64, 96)}[size]
+    assert clip.images.shape == (20, *shown, 3)
+    (found,) = compare_decoding([("joined", joined)], workers=1)
+    assert found.result == "same", found.detail
+
+
+def test_a_title_in_another_encoding_changes_nothing(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "clip.mkv", 5, title="unmistakable")
+    content = path.read_bytes()
+    assert b"unmistakable" in content
+    path.write_bytes(content.replace(b"unmistakable", b"unm\xefstakable"))
+    assert read_headers(path) is not None
+    assert decode_clip(job(path)).frame_count == 5
+    stream = write_video(tmp_path / "mpeg2.mkv", 5, codec="mpeg2video", title="unmistakable")
+    stream.write_bytes(stream.read_bytes().replace(b"unmistakable", b"unm\xefstakable"))
+    clip = decode_clip(job(stream))
+    assert (clip.frame_count, clip.decoder) == (5, "pyav")
