@@ -7,27 +7,57 @@ What no message tells is not counted: a changed bit that is a valid picture too,
 file that was cut between two frames where its container allows it.
 """
 
+import ctypes
 import os
 import re
 import tempfile
+from pathlib import Path
 
 STANDARD_ERROR = 2
 READ_AT_MOST = 1 << 20
-# "[h264 @ 0x55d0c0a4c2c0] error while decoding MB 12 3, bytestream -5": whose message, where that lies, and what it is.
-_MESSAGE = re.compile(rb"^\[(.+?) @ (?:0x)?[0-9A-Fa-f]+\] (.+)$", re.MULTILINE)
+LOADED = Path("/proc/self/maps")
+PRINT_LEVEL = 2  # AV_LOG_PRINT_LEVEL
+# "[h264 @ 0x55d0c0a4c2c0] [error] error while decoding MB 12 3, bytestream -5": of whom, how grave, and what.
+_MESSAGE = re.compile(
+    rb"^((?:\[[^\]\n]+ @ (?:0x)?[0-9A-Fa-f]+\] )*)(?:\[(panic|fatal|error|warning|info)\] )?(.+)$", re.MULTILINE
+)
+_ADDRESS = re.compile(rb" @ (?:0x)?[0-9A-Fa-f]+")
+# What is damage too, though libav finds it less grave.
+_DAMAGE = re.compile(rb"conceal|corrupt|damaged|truncat", re.IGNORECASE)
 
 
 def report_errors() -> None:
-    """Makes both decoders write their errors, and nothing less, to standard error.
+    """Makes both decoders write to standard error what is wrong with a stream.
 
     Import PyAV before decord, whose codec libraries break those of PyAV.
     """
     import av.logging
     import decord
 
+    level = av.logging.INFO if _with_levels() else av.logging.ERROR
     av.logging.restore_default_callback()
-    av.logging.set_libav_level(av.logging.ERROR)
-    decord.logging.set_level(decord.logging.ERROR)
+    av.logging.set_libav_level(level)
+    decord.logging.set_level(level)
+
+
+def _with_levels() -> bool:
+    """Has each libav of this process write how grave a message is; only Linux tells which there are."""
+    if not LOADED.exists():
+        return False
+    libraries = {line.split(maxsplit=5)[5] for line in LOADED.read_text().splitlines() if "libavutil" in line}
+    for library in libraries:
+        ctypes.CDLL(library).av_log_set_flags(PRINT_LEVEL)
+    return bool(libraries)
+
+
+def errors_in(text: bytes) -> set[tuple[bytes, bytes]]:
+    """The different errors among messages of libav: who reports it, and what."""
+    found = set()
+    for sources, level, what in _MESSAGE.findall(text):
+        grave = level in (b"error", b"fatal", b"panic") or (sources and not level)
+        if grave or (level and _DAMAGE.search(what)):
+            found.add((_ADDRESS.sub(b"", sources), what))
+    return found
 
 
 class ErrorMessages:
@@ -43,7 +73,7 @@ class ErrorMessages:
             os.dup2(file.fileno(), descriptor)
 
     def take(self) -> int:
-        """How many different messages of libav there are since the last call.
+        """How many different errors there were since the last call.
 
         A clip may be opened and read more than once, which repeats messages and makes no new ones.
         """
@@ -51,4 +81,4 @@ class ErrorMessages:
         text = os.read(self._descriptor, READ_AT_MOST)
         os.lseek(self._descriptor, 0, os.SEEK_SET)
         os.ftruncate(self._descriptor, 0)
-        return len(set(_MESSAGE.findall(text)))
+        return len(errors_in(text))

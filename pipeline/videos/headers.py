@@ -2,8 +2,8 @@
 
 decord stays the first decoder, for the containers and codecs on which reading it in order was found to give exactly
 the frames of a sequential decode. PyAV reads the rest. decord's index of a transport or program stream loses the frames
-before a later key frame, without a word; it has no AV1 decoder, refuses Matroska without a duration, and of a display
-matrix it reads the angle only, so that what is mirrored comes out turned.
+before a later key frame, without a word, and of two Matroska files that were joined it reads the first alone; it has no
+AV1 decoder, and of a display matrix it reads the angle only, so that what is mirrored comes out turned.
 """
 
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 DECORD, PYAV = "decord", "pyav"
 
 # By ffmpeg's names, which know a file by its bytes and not by its suffix.
-_EXACT_CONTAINERS = frozenset({"mov,mp4,m4a,3gp,3g2,mj2", "avi", "matroska,webm", "asf", "flv"})
+_EXACT_CONTAINERS = frozenset({"mov,mp4,m4a,3gp,3g2,mj2", "avi", "asf", "flv"})
 _EXACT_CODECS = frozenset(
     {"flv", "h263", "h264", "hevc", "mjpeg", "mpeg4", "msmpeg4", "msmpeg4v2", "vp8", "vp9", "wmv1", "wmv2", "wmv3"}
 )

@@ -99,12 +99,12 @@ def _why_not_opened(error: Exception) -> str:
         return "the file is cut off or damaged: its packets cannot be read to the end."
     if "buffer source" in text:  # whose pixel format the first frame would have told
         return "the video holds no frame that can be decoded."
-    if "metadata" in text or "stream info" in text:
-        return "the headers of the file are damaged."
     if isinstance(error, UnicodeEncodeError):
         return "the name of the file is not valid UTF-8; rename it."
     if isinstance(error, AssertionError):
         return "the video holds no frames."
+    if isinstance(error, decord.DECORDError):
+        return "the headers of the file are damaged or say too little."
     return "the file is not a video that can be opened."
 
 

@@ -28,6 +28,9 @@ def test_messages_are_counted_by_their_text_and_taken_once(descriptor: int) -> N
     assert messages.take() == 0
     os.write(descriptor, b"[vp9 @ 0x1] Not enough data\n")
     assert messages.take() == 1
+    os.write(descriptor, b"[mov @ 0x1] [h264 @ 0x2] [error] no frame!\n[h264 @ 0x2] [info] concealing 8 DC errors\n")
+    os.write(descriptor, b"[NULL @ 0x2] [warning] Failed to parse extradata\n[warning] Truncating packet to 702\n")
+    assert messages.take() == 3
     os.close(descriptor)
 
 

@@ -75,7 +75,8 @@ def test_a_transport_stream_is_read_whole_whatever_its_suffix(tmp_path: Path) ->
         (Headers("mov,mp4,m4a,3gp,3g2,mj2", "h264", True, (0, 1, -1, 0)), "decord"),
         (Headers("mov,mp4,m4a,3gp,3g2,mj2", "h264", True, (-1, 0, 0, 1)), "pyav"),
         (Headers("mov,mp4,m4a,3gp,3g2,mj2", "libdav1d", True, (1, 0, 0, 1)), "pyav"),
-        (Headers("matroska,webm", "vp8", False, (1, 0, 0, 1)), "pyav"),
+        (Headers("mov,mp4,m4a,3gp,3g2,mj2", "h264", False, (1, 0, 0, 1)), "pyav"),
+        (Headers("matroska,webm", "vp8", True, (1, 0, 0, 1)), "pyav"),
         (Headers("mpeg", "mpeg2video", True, (1, 0, 0, 1)), "pyav"),
     ],
 )
