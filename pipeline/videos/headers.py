@@ -98,6 +98,8 @@ def decoded(container: av.container.InputContainer, stream: av.VideoStream) -> I
     Raises:
         av.FFmpegError: the stream is damaged.
     """
+    # The same guesses for what is missing, however many cores there are; a clip has one core anyway.
+    stream.codec_context.thread_count = 1
     started = False
     for packet in container.demux(stream):
         try:
