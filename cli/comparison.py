@@ -9,7 +9,7 @@ from ta2n.cli import options
 from ta2n.cli.console import print_json, size, stdout, table
 
 if TYPE_CHECKING:
-    from ta2n.pipeline.report.table.runs import Row
+    from ta2n.pipeline.report.table.runs import MethodResult
 
 
 def method_names(text: str) -> list[str]:
@@ -39,7 +39,7 @@ def shot_numbers(text: str) -> list[int]:
     return shots
 
 
-def report(values: dict[str, list["Row"]], way: int, *, as_json: bool, as_csv: bool) -> None:
+def report(values: dict[str, list["MethodResult"]], way: int, *, as_json: bool, as_csv: bool) -> None:
     """Prints the rows of one or several data sets as tables for people, as JSON or as CSV."""
     if as_json:
         print_json({dataset: [as_dict(row) for row in rows] for dataset, rows in values.items()})
@@ -53,9 +53,9 @@ def report(values: dict[str, list["Row"]], way: int, *, as_json: bool, as_csv: b
             stdout().print(as_table(dataset, rows, way))
 
 
-def as_table(dataset: str, rows: list["Row"], way: int) -> Any:
+def as_table(dataset: str, rows: list["MethodResult"], way: int) -> Any:
     """One data set's rows for a person."""
-    from ta2n.pipeline.report.table.results import count
+    from ta2n.pipeline.report.table.entries import count
 
     episodes, videos = rows[0].accuracy.episodes, rows[0].videos
     return table(
@@ -78,7 +78,7 @@ def as_table(dataset: str, rows: list["Row"], way: int) -> Any:
     )
 
 
-def as_dict(row: "Row") -> dict[str, Any]:
+def as_dict(row: "MethodResult") -> dict[str, Any]:
     """A row for a machine: shares as 0 to 1, milliseconds, bytes; None where there is nothing."""
     difference = row.difference
     return {

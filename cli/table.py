@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ta2n.pipeline.config.protocols import Protocol
     from ta2n.pipeline.datasets.sources import Sources
     from ta2n.pipeline.report.table.fill import TablePlan
-    from ta2n.pipeline.report.table.results import Result
+    from ta2n.pipeline.report.table.entries import TableEntry
     from ta2n.pipeline.report.table.rows import TableRow
 
 TITLE = "Few-shot action recognition on cached features"
@@ -88,7 +88,7 @@ def make_table(
     from ta2n.pipeline.datasets.sources import find_sources
     from ta2n.pipeline.report.table.files import write_table
     from ta2n.pipeline.report.table.fill import TablePlan, without_store
-    from ta2n.pipeline.report.table.results import as_record
+    from ta2n.pipeline.report.table.entries import as_record
     from ta2n.pipeline.report.table.rows import read_rows
     from ta2n.pipeline.report.table.runs import TestEpisodes
 
@@ -113,7 +113,7 @@ def make_table(
         shots=comparison.shot_numbers(shot),
         seeds=[options.whole(one, "--seed") for one in seed.split(",")],
         settings=_settings_of(chosen, settings, where, told),
-        exam=TestEpisodes(episodes=test_episodes or chosen.test_episodes, queries=chosen.test_queries),
+        test=TestEpisodes(episodes=test_episodes or chosen.test_episodes, queries=chosen.test_queries),
         runs=out,
         tuned=tuned,
         device=where,
@@ -173,7 +173,7 @@ def _settings_of(
     return settings
 
 
-def _fill(store: Path, plan: "TablePlan") -> list["Result"]:
+def _fill(store: Path, plan: "TablePlan") -> list["TableEntry"]:
     from ta2n.pipeline.cache import FeatureCache
     from ta2n.pipeline.report.table.fill import fill
 
@@ -192,14 +192,14 @@ def _fill(store: Path, plan: "TablePlan") -> list["Result"]:
 def _plan(at_hand: "Sources", plan: "TablePlan", demo: bool) -> None:
     """Prints what would be done, with time and disk."""
     from ta2n.pipeline.cache import FeatureCache
-    from ta2n.pipeline.report.table.estimate import estimate_run, product_rate
+    from ta2n.pipeline.report.table.forecast import forecast_run, product_rate
 
     rate = product_rate(plan.device)
     lines = []
     for name, store in at_hand.stores.items():
         cache = FeatureCache.open(store)
         found = [
-            estimate_run(cache, plan.settings(cache, row, shot, seed), plan.exam, rate=rate)
+            forecast_run(cache, plan.settings(cache, row, shot, seed), plan.test, rate=rate)
             for shot in plan.shots
             for row in plan.rows
             for seed in plan.seeds
@@ -220,15 +220,15 @@ def _notes(plan: "TablePlan", protocol: str, settings: dict[str, Any]) -> list[s
         f"Protocol {protocol}{', but ' + changed if changed else ''}.",
         "Frozen backbone: heads on cached features of a backbone that was never trained on the task. Published results "
         "train it end to end; the column fine-tuned is what compares with them.",
-        f"± is the 95 % interval over {plan.exam.episodes} test episodes of the same videos, the same for all methods; "
+        f"± is the 95 % interval over {plan.test.episodes} test episodes of the same videos, the same for all methods; "
         "± behind a number of seeds is their standard deviation. Against ProtoNet: paired, episode by episode.",
         "MACs and train ms are of one training episode's forward pass and of its forward and backward pass; test ms is "
         "of one test episode, with work once a video spread over all.",
     ]
 
 
-def _print(results: list["Result"], way: int) -> None:
-    from ta2n.pipeline.report.table.results import to_sheets
+def _print(results: list["TableEntry"], way: int) -> None:
+    from ta2n.pipeline.report.table.entries import to_sheets
 
     for sheet in to_sheets([result for result in results if result.runs or result.tuned], way=way):
         stdout().print(table(sheet.title, list(sheet.columns), [list(row) for row in sheet.rows]))

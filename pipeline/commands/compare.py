@@ -2,11 +2,11 @@
 
 from ta2n.pipeline.commands.reporting import OnNote, tell
 from ta2n.pipeline.commands.train_head import TrainPlan
-from ta2n.pipeline.report.table.runs import Row, TestEpisodes, compare
+from ta2n.pipeline.report.table.runs import MethodResult, TestEpisodes, compare
 from ta2n.pipeline.training.settings import Settings
 
 
-def compare_planned(plan: TrainPlan, *, on_note: OnNote | None = None) -> list[Row]:
+def compare_planned(plan: TrainPlan, *, on_note: OnNote | None = None) -> list[MethodResult]:
     """Trains and tests the runs of a plan one by one, on the same test episodes, and sets them side by side."""
     runs = list(plan.runs)
 

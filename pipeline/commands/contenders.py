@@ -71,14 +71,15 @@ def from_checkpoint(path: Path, cache: FeatureCache, *, on_note: OnNote | None =
         InputError: it was trained on other features than the store holds.
     """
     stored = load_checkpoint(path)
-    about = stored.metadata
+    metadata = stored.metadata
     stored.require_features(cache.manifest.features(), source=path, store=cache.path)
-    if about["dataset"] != cache.manifest.dataset:
-        tell([f"note: {path} was trained on {about['dataset']}, and is tested on {cache.manifest.dataset}"], on_note)
-    elif about["split_hash"] != cache.videos.hash():
+    if metadata["dataset"] != cache.manifest.dataset:
+        tell([f"note: {path} was trained on {metadata['dataset']}, and is tested on {cache.manifest.dataset}"], on_note)
+    elif metadata["split_hash"] != cache.videos.hash():
         doubt = "did it train on a test class?"
         tell([f"note: {path} was trained with other splits than {cache.path} has now; {doubt}"], on_note)
-    return Contender(f"{about['head']['name']} ({path})", stored.build(), about["head"]["frames"], about["settings"])
+    made = metadata["head"]
+    return Contender(f"{made['name']} ({path})", stored.build(), made["frames"], metadata["settings"])
 
 
 def from_method(

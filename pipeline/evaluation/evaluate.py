@@ -16,7 +16,7 @@ from ta2n.pipeline.evaluation.embeddings import Embeddings, embed_all
 from ta2n.pipeline.heads import Head
 
 _BLOCK = {"cpu": 24, "cuda": 64}
-"""Clips on a side of a block of pairs: measured fastest on a processor; what fills a card."""
+"""Clips on a side of a block of pairs: measured fastest on a processor; what fills a GPU."""
 _DENSE = 0.6
 """How often episodes must ask for a pair before all pairs in blocks cost less than those asked for, by episode."""
 
@@ -30,7 +30,7 @@ class Strategy(enum.Enum):
 
     BLOCKS = "every pair of videos compared once, in blocks"
     EPISODES = "videos embedded once, compared episode by episode"
-    ANEW = "videos embedded anew for every episode, for want of room"
+    ANEW = "videos embedded anew for every episode, for want of memory and disk"
 
 
 @torch.inference_mode()
@@ -56,8 +56,8 @@ def evaluate(
         episodes: the sequence to draw from.
         count: how many.
         memory_bytes: for the per-video results; beyond it they go to a temporary file, see :func:`embed_all`, and only
-            where that has no room either are they computed again for every episode, which is slow. None is half of
-            what is free.
+            where the disk does not take it either are they computed again for every episode, which is slow. None is
+            half of what is free.
         on_episodes: called with the number of episodes finished so far (an equivalent share of the pairs).
 
     Returns:

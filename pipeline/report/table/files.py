@@ -6,17 +6,17 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from ta2n.pipeline.report.table.results import Result, as_record, to_sheets
+from ta2n.pipeline.report.table.entries import TableEntry, as_record, to_sheets
 from ta2n.pipeline.report.table.sheet import to_html, to_latex, to_markdown
 
 
 def write_table(
-    results: Sequence[Result], folder: Path, *, title: str, way: int, notes: Sequence[str] = ()
+    entries: Sequence[TableEntry], folder: Path, *, title: str, way: int, notes: Sequence[str] = ()
 ) -> list[Path]:
     """Writes ``table.md``, ``.tex``, ``.html``, ``.csv`` and ``.json``, each in one step.
 
     Args:
-        results: of the table, at least one.
+        entries: of the table, at least one.
         folder: made where it is not there.
         title: of the table.
         way: N, for the titles of the sheets.
@@ -25,8 +25,8 @@ def write_table(
     Returns:
         The files.
     """
-    sheets = to_sheets(results, way=way)
-    records = [as_record(result, results) for result in results]
+    sheets = to_sheets(entries, way=way)
+    records = [as_record(entry, entries) for entry in entries]
     lines = io.StringIO()
     writer = csv.DictWriter(lines, list(records[0]), lineterminator="\n")
     writer.writeheader()

@@ -8,9 +8,9 @@ import torch
 
 from ta2n.cache_schema.errors import InputError, Ta2nError
 from ta2n.pipeline.cache import FeatureCache
-from ta2n.pipeline.report.table.results import Result
+from ta2n.pipeline.report.table.entries import TableEntry
 from ta2n.pipeline.report.table.rows import TableRow
-from ta2n.pipeline.report.table.runs import Row, TestEpisodes, test_head, train_and_test
+from ta2n.pipeline.report.table.runs import MethodResult, TestEpisodes, test_head, train_and_test
 from ta2n.pipeline.training.checkpoint import BEST, load_checkpoint
 from ta2n.pipeline.training.settings import Settings
 
@@ -24,7 +24,7 @@ class TablePlan:
         shots: numbers of shots K.
         seeds: of training; the test episodes are the same for all.
         settings: the training run of a row with a number of shots and a seed.
-        exam: the test episodes.
+        test: the test episodes.
         runs: folder of the runs: ``<data set>/<method>-<K>shot-seed<n>``.
         tuned: folder of what was trained end to end: ``<data set>/<method>-<K>shot`` holds a checkpoint and the store
             of that backbone's features.
@@ -35,7 +35,7 @@ class TablePlan:
     shots: Sequence[int]
     seeds: Sequence[int]
     settings: Callable[[FeatureCache, TableRow, int, int], Settings]
-    exam: TestEpisodes
+    test: TestEpisodes
     runs: Path
     tuned: Path
     device: torch.device
@@ -44,7 +44,7 @@ class TablePlan:
 OnRun = Callable[[TableRow, int, int], None]
 
 
-def fill(cache: FeatureCache, plan: TablePlan, *, on_run: OnRun | None = None) -> list[Result]:
+def fill(cache: FeatureCache, plan: TablePlan, *, on_run: OnRun | None = None) -> list[TableEntry]:
     """Trains and tests what was not yet, and collects the results of one store.
 
     A run that cannot be done becomes a result with its reason; the others go on.
@@ -61,10 +61,10 @@ def fill(cache: FeatureCache, plan: TablePlan, *, on_run: OnRun | None = None) -
     return [_result(cache, name, row, shot, plan, on_run) for shot in plan.shots for row in plan.rows]
 
 
-def without_store(dataset: str, plan: TablePlan, reason: str) -> list[Result]:
+def without_store(dataset: str, plan: TablePlan, reason: str) -> list[TableEntry]:
     """The results of a data set that is not there: published numbers, and the reason in place of ours."""
     return [
-        Result(
+        TableEntry(
             dataset=dataset,
             method=row.method,
             title=row.title,
@@ -80,8 +80,8 @@ def without_store(dataset: str, plan: TablePlan, reason: str) -> list[Result]:
 
 def _result(
     cache: FeatureCache, dataset: str, row: TableRow, shot: int, plan: TablePlan, on_run: OnRun | None
-) -> Result:
-    runs: list[Row] = []
+) -> TableEntry:
+    runs: list[MethodResult] = []
     missing = ""
     for seed in plan.seeds:
         if on_run:
@@ -89,13 +89,13 @@ def _result(
         folder = plan.runs / dataset / f"{row.method}-{shot}shot-seed{seed}"
         try:
             settings = plan.settings(cache, row, shot, seed)
-            runs.append(train_and_test(cache, settings, folder, plan.exam, device=plan.device))
+            runs.append(train_and_test(cache, settings, folder, plan.test, device=plan.device))
         except Ta2nError as error:
             # A mean over the seeds that happened to work would not be what was asked for.
             runs, missing = [], str(error)
             break
     tuned, tuned_missing = _tuned(plan.tuned / dataset / f"{row.method}-{shot}shot", row, shot, plan)
-    return Result(
+    return TableEntry(
         dataset=dataset,
         method=row.method,
         title=row.title,
@@ -108,7 +108,7 @@ def _result(
     )
 
 
-def _tuned(folder: Path, row: TableRow, shot: int, plan: TablePlan) -> tuple[Row | None, str]:
+def _tuned(folder: Path, row: TableRow, shot: int, plan: TablePlan) -> tuple[MethodResult | None, str]:
     """The test of what was trained end to end, or why there is none."""
     if not (folder / BEST).is_file():
         return None, f"no fine-tuned checkpoint in {plan.tuned}"
@@ -120,6 +120,6 @@ def _tuned(folder: Path, row: TableRow, shot: int, plan: TablePlan) -> tuple[Row
         settings = Settings(**checkpoint.metadata["settings"])
         if settings.shot != shot:
             raise InputError(f"{folder}: its checkpoint was trained with {settings.shot} shots, expected {shot}")
-        return test_head(FeatureCache.open(folder), settings, folder, plan.exam, device=plan.device), ""
+        return test_head(FeatureCache.open(folder), settings, folder, plan.test, device=plan.device), ""
     except Ta2nError as error:
         return None, str(error)

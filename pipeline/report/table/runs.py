@@ -28,7 +28,7 @@ _TEST, _COSTS = "test.json", "costs.json"
 
 
 @dataclass(frozen=True)
-class Row:
+class MethodResult:
     """One method with one number of shots.
 
     Attributes:
@@ -82,7 +82,7 @@ def compare(
     *,
     device: torch.device,
     on_run: Callable[[Settings], None] | None = None,
-) -> list[Row]:
+) -> list[MethodResult]:
     """Trains and tests every run, each in a folder of its own, and sets them side by side.
 
     Args:
@@ -108,7 +108,7 @@ def compare(
     return set_against_baseline(rows)
 
 
-def set_against_baseline(rows: Sequence[Row]) -> list[Row]:
+def set_against_baseline(rows: Sequence[MethodResult]) -> list[MethodResult]:
     """The rows with their paired difference to ProtoNet's row of as many shots, where there is one."""
     base = {row.shot: row.accuracies for row in rows if row.method == BASELINE}
     return [
@@ -121,7 +121,7 @@ def set_against_baseline(rows: Sequence[Row]) -> list[Row]:
 
 def train_and_test(
     cache: FeatureCache, settings: Settings, folder: Path, test: TestEpisodes, *, device: torch.device
-) -> Row:
+) -> MethodResult:
     """Trains one head, tests it, and measures what it costs.
 
     A run that was finished before is not trained again, and neither its test nor its costs are measured again.
@@ -135,7 +135,7 @@ def train_and_test(
 
 def test_head(
     cache: FeatureCache, settings: Settings, folder: Path, test: TestEpisodes, *, device: torch.device
-) -> Row:
+) -> MethodResult:
     """Tests the head of a run's folder and measures its costs, where that was not done before.
 
     Raises:
@@ -149,7 +149,7 @@ def test_head(
     key = about | {"test": dataclasses.asdict(test)}
     tested = _once(folder / _TEST, key, lambda: _test(head, loader, settings.way, settings.shot, test))
     costs = _once(folder / _COSTS, about | {"device": str(device)}, lambda: _costs(head, loader, settings))
-    return Row(
+    return MethodResult(
         settings.method,
         settings.shot,
         np.array(tested["accuracies"]),

@@ -13,7 +13,7 @@ from ta2n.pipeline.episodes import Episodes
 from ta2n.pipeline.evaluation.evaluate import evaluate
 from ta2n.pipeline.evaluation.metrics import estimate
 from ta2n.pipeline.heads import build_head
-from ta2n.pipeline.report.table.runs import Row, TestEpisodes, compare
+from ta2n.pipeline.report.table.runs import MethodResult, TestEpisodes, compare
 from ta2n.pipeline.training.objectives import BaseClassifier, usual_objective
 from ta2n.pipeline.training.settings import Settings
 
@@ -44,7 +44,7 @@ def settings(method: str, shot: int = 1, **options: object) -> Settings:
     )
 
 
-def table(cache: FeatureCache, folder: Path, runs: list[Settings]) -> tuple[list[Row], list[str]]:
+def table(cache: FeatureCache, folder: Path, runs: list[Settings]) -> tuple[list[MethodResult], list[str]]:
     started: list[str] = []
     test = TestEpisodes(episodes=30, queries=2, seed=4)
     rows = compare(cache, runs, folder, test, device=CPU, on_run=lambda run: started.append(run.method))

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from ta2n.pipeline.evaluation.metrics import Estimate, estimate, paired_difference
-from ta2n.pipeline.report.table.rows import Published
-from ta2n.pipeline.report.table.runs import BASELINE, Row
+from ta2n.pipeline.report.table.rows import PublishedResult
+from ta2n.pipeline.report.table.runs import BASELINE, MethodResult
 from ta2n.pipeline.report.table.sheet import Sheet
 
 _COLUMNS = (
@@ -28,7 +28,7 @@ _COLUMNS = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Result:
+class TableEntry:
     """A method with a number of shots on a data set.
 
     Attributes:
@@ -47,11 +47,11 @@ class Result:
     method: str
     title: str
     shot: int
-    runs: tuple[Row, ...] = ()
+    runs: tuple[MethodResult, ...] = ()
     missing: str = ""
-    tuned: Row | None = None
+    tuned: MethodResult | None = None
     tuned_missing: str = ""
-    published: Published | None = None
+    published: PublishedResult | None = None
 
     @property
     def accuracies(self) -> np.ndarray[Any, np.dtype[np.float64]]:
@@ -75,57 +75,57 @@ class Result:
         return self.accuracy.mean - self.published.percent / 100 if self.accuracy and self.published else None
 
 
-def to_sheets(results: Sequence[Result], *, way: int) -> list[Sheet]:
+def to_sheets(entries: Sequence[TableEntry], *, way: int) -> list[Sheet]:
     """A sheet for each data set and number of shots, in the order in which they first occur."""
-    groups: dict[tuple[str, int], list[Result]] = {}
-    for result in results:
-        groups.setdefault((result.dataset, result.shot), []).append(result)
+    groups: dict[tuple[str, int], list[TableEntry]] = {}
+    for entry in entries:
+        groups.setdefault((entry.dataset, entry.shot), []).append(entry)
     return [_sheet(dataset, shot, way, group) for (dataset, shot), group in groups.items()]
 
 
-def _sheet(dataset: str, shot: int, way: int, group: Sequence[Result]) -> Sheet:
+def _sheet(dataset: str, shot: int, way: int, group: Sequence[TableEntry]) -> Sheet:
     marks: dict[str, str] = {}
-    rows = tuple(_cells(result, _baseline(group), marks) for result in group)
+    rows = tuple(_cells(entry, _baseline(group), marks) for entry in group)
     notes = tuple(f"{mark} {text}" for text, mark in marks.items())
     return Sheet(f"{dataset}, {way}-way {shot}-shot", _COLUMNS, rows, notes)
 
 
-def _baseline(group: Sequence[Result]) -> Result | None:
-    return next((result for result in group if result.method == BASELINE and result.runs), None)
+def _baseline(group: Sequence[TableEntry]) -> TableEntry | None:
+    return next((entry for entry in group if entry.method == BASELINE and entry.runs), None)
 
 
-def against_baseline(result: Result, base: Result | None) -> Estimate | None:
+def against_baseline(entry: TableEntry, base: TableEntry | None) -> Estimate | None:
     """The paired difference to ProtoNet on the same data set and shots; None for ProtoNet and where it is missing."""
-    if base is None or not result.runs or result.method == BASELINE or len(base.accuracies) != len(result.accuracies):
+    if base is None or not entry.runs or entry.method == BASELINE or len(base.accuracies) != len(entry.accuracies):
         return None
-    return paired_difference(result.accuracies, base.accuracies)
+    return paired_difference(entry.accuracies, base.accuracies)
 
 
-def _cells(result: Result, base: Result | None, marks: dict[str, str]) -> tuple[str, ...]:
-    ours, published, above = result.accuracy, result.published, result.above_published
-    difference = against_baseline(result, base)
-    first = result.runs[0] if result.runs else None
+def _cells(entry: TableEntry, base: TableEntry | None, marks: dict[str, str]) -> tuple[str, ...]:
+    ours, published, above = entry.accuracy, entry.published, entry.above_published
+    difference = against_baseline(entry, base)
+    first = entry.runs[0] if entry.runs else None
     return (
-        result.title,
-        ours.percent() if ours else f"none {_mark(result.missing, marks)}",
+        entry.title,
+        ours.percent() if ours else f"none {_mark(entry.missing, marks)}",
         difference.percent(signed=True) if difference else "",
-        result.tuned.accuracy.percent() if result.tuned else f"none {_mark(result.tuned_missing, marks)}",
+        entry.tuned.accuracy.percent() if entry.tuned else f"none {_mark(entry.tuned_missing, marks)}",
         f"{published.percent:.1f} {_mark(_source(published), marks)}" if published else "none",
         "" if above is None else f"{100 * above:+.1f}",
         str(first.videos) if first else "",
-        _seeds(result),
+        _seeds(entry),
         count(first.costs.macs) if first else "",
-        f"{np.median([run.costs.train_ms for run in result.runs]):.1f}" if first else "",
-        f"{np.median([run.test_ms for run in result.runs]):.2f}" if first else "",
+        f"{np.median([run.costs.train_ms for run in entry.runs]):.1f}" if first else "",
+        f"{np.median([run.test_ms for run in entry.runs]):.2f}" if first else "",
     )
 
 
-def _seeds(result: Result) -> str:
-    spread = result.spread
-    return (str(len(result.runs)) if result.runs else "") + ("" if spread is None else f" (± {100 * spread:.2f})")
+def _seeds(entry: TableEntry) -> str:
+    spread = entry.spread
+    return (str(len(entry.runs)) if entry.runs else "") + ("" if spread is None else f" (± {100 * spread:.2f})")
 
 
-def _source(published: Published) -> str:
+def _source(published: PublishedResult) -> str:
     where = published.note or "read in a published table"
     return f"{published.backbone}, {where}; published results train the backbone end to end"
 
@@ -146,31 +146,31 @@ def count(number: float) -> str:
     return f"{number:.3g} G"
 
 
-def as_record(result: Result, results: Sequence[Result]) -> dict[str, Any]:
-    """A result for a machine: shares of 1, milliseconds, bytes; None where there is nothing."""
-    group = [other for other in results if (other.dataset, other.shot) == (result.dataset, result.shot)]
-    difference = against_baseline(result, _baseline(group))
-    ours, published = result.accuracy, result.published
-    first = result.runs[0] if result.runs else None
+def as_record(entry: TableEntry, entries: Sequence[TableEntry]) -> dict[str, Any]:
+    """An entry for a machine: shares of 1, milliseconds, bytes; None where there is nothing."""
+    group = [other for other in entries if (other.dataset, other.shot) == (entry.dataset, entry.shot)]
+    difference = against_baseline(entry, _baseline(group))
+    ours, published = entry.accuracy, entry.published
+    first = entry.runs[0] if entry.runs else None
     return {
-        "dataset": result.dataset,
-        "method": result.method,
-        "shot": result.shot,
+        "dataset": entry.dataset,
+        "method": entry.method,
+        "shot": entry.shot,
         "accuracy": ours.mean if ours else None,
         "interval": _finite(ours.interval) if ours else None,
-        "missing": result.missing or None,
+        "missing": entry.missing or None,
         "against_protonet": difference.mean if difference else None,
         "against_protonet_interval": _finite(difference.interval) if difference else None,
-        "tuned_accuracy": result.tuned.accuracy.mean if result.tuned else None,
-        "tuned_interval": _finite(result.tuned.accuracy.interval) if result.tuned else None,
-        "tuned_missing": result.tuned_missing or None,
+        "tuned_accuracy": entry.tuned.accuracy.mean if entry.tuned else None,
+        "tuned_interval": _finite(entry.tuned.accuracy.interval) if entry.tuned else None,
+        "tuned_missing": entry.tuned_missing or None,
         "published": published.percent / 100 if published else None,
         "published_source": _source(published) if published else None,
-        "above_published": result.above_published,
+        "above_published": entry.above_published,
         "episodes": ours.episodes if ours else None,
         "videos": first.videos if first else None,
-        "seeds": len(result.runs),
-        "seed_spread": result.spread,
+        "seeds": len(entry.runs),
+        "seed_spread": entry.spread,
         "parameters": first.costs.parameters if first else None,
         "macs": first.costs.macs if first else None,
         "train_ms": first.costs.train_ms if first else None,

@@ -10,40 +10,40 @@ import pytest
 from ta2n.pipeline.evaluation.costs import Costs
 from ta2n.pipeline.evaluation.metrics import estimate, paired_difference
 from ta2n.pipeline.report.table.files import write_table
-from ta2n.pipeline.report.table.results import Result, as_record, to_sheets
-from ta2n.pipeline.report.table.rows import Published
-from ta2n.pipeline.report.table.runs import Row
+from ta2n.pipeline.report.table.entries import TableEntry, as_record, to_sheets
+from ta2n.pipeline.report.table.rows import PublishedResult
+from ta2n.pipeline.report.table.runs import MethodResult
 
 COSTS = Costs(parameters=12, macs=8_330_000_000, train_ms=2.0, peak_bytes=None)
 EASY, HARD = np.array([1.0, 0.8, 0.6, 0.8]), np.array([0.6, 0.6, 0.4, 0.4])
 
 
-def run(accuracies: np.ndarray, method: str = "ta2n") -> Row:
-    return Row(method, 1, accuracies, None, 0, COSTS, 0.5, 40)
+def run(accuracies: np.ndarray, method: str = "ta2n") -> MethodResult:
+    return MethodResult(method, 1, accuracies, None, 0, COSTS, 0.5, 40)
 
 
-def results() -> list[Result]:
+def results() -> list[TableEntry]:
     return [
-        Result(dataset="ucf101", method="protonet", title="ProtoNet", shot=1, runs=(run(HARD, "protonet"),)),
-        Result(
+        TableEntry(dataset="ucf101", method="protonet", title="ProtoNet", shot=1, runs=(run(HARD, "protonet"),)),
+        TableEntry(
             dataset="ucf101",
             method="ta2n",
             title="TA2N",
             shot=1,
             runs=(run(EASY), run(EASY - 0.2)),
-            published=Published(81.9, "ResNet-50", ""),
+            published=PublishedResult(81.9, "ResNet-50", ""),
             tuned_missing="no fine-tuned checkpoint",
         ),
-        Result(
+        TableEntry(
             dataset="ucf101",
             method="otam",
             title="OTAM",
             shot=1,
             missing="the disk is full",
-            published=Published(79.9, "ResNet-50", ""),
+            published=PublishedResult(79.9, "ResNet-50", ""),
             tuned_missing="no fine-tuned checkpoint",
         ),
-        Result(dataset="hmdb51", method="otam", title="OTAM", shot=1, missing="no store", tuned=run(EASY, "otam")),
+        TableEntry(dataset="hmdb51", method="otam", title="OTAM", shot=1, missing="no store", tuned=run(EASY, "otam")),
     ]
 
 
