@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from ta2n.pipeline.cache import FeatureCache
     from ta2n.pipeline.config.protocols import Protocol
     from ta2n.pipeline.datasets.sources import Sources
-    from ta2n.pipeline.report.table.fill import TablePlan
     from ta2n.pipeline.report.table.entries import TableEntry
+    from ta2n.pipeline.report.table.fill import TablePlan
     from ta2n.pipeline.report.table.rows import TableRow
 
 TITLE = "Few-shot action recognition on cached features"
@@ -86,9 +86,9 @@ def make_table(
     from ta2n.pipeline.commands.machine import torch_device
     from ta2n.pipeline.commands.tables import chosen as choose
     from ta2n.pipeline.datasets.sources import find_sources
+    from ta2n.pipeline.report.table.entries import as_record
     from ta2n.pipeline.report.table.files import write_table
     from ta2n.pipeline.report.table.fill import TablePlan, without_store
-    from ta2n.pipeline.report.table.entries import as_record
     from ta2n.pipeline.report.table.rows import read_rows
     from ta2n.pipeline.report.table.runs import TestEpisodes
 

@@ -9,8 +9,8 @@ import pytest
 
 from ta2n.pipeline.evaluation.costs import Costs
 from ta2n.pipeline.evaluation.metrics import estimate, paired_difference
-from ta2n.pipeline.report.table.files import write_table
 from ta2n.pipeline.report.table.entries import TableEntry, as_record, to_sheets
+from ta2n.pipeline.report.table.files import write_table
 from ta2n.pipeline.report.table.rows import PublishedResult
 from ta2n.pipeline.report.table.runs import MethodResult
 
