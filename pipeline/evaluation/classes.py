@@ -28,7 +28,7 @@ class LeftOut:
     def reason(self) -> str:
         """Why it is left out: its clips, or a list of episodes that does not have it."""
         if self.usable < self.needed:
-            return f"{self.usable} clips usable, {self.needed} needed"
+            return f"{self.usable} {'clip' if self.usable == 1 else 'clips'} usable, {self.needed} needed"
         return "in no episode of the list"
 
 
