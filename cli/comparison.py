@@ -9,10 +9,8 @@ from ta2n.cli import options
 from ta2n.cli.console import print_json, size, stdout, table
 
 if TYPE_CHECKING:
-    from ta2n.pipeline.report.table.runs import FailedRun
+    from ta2n.pipeline.report.table.runs import ComparedRow
     from ta2n.pipeline.report.table.tested import MethodResult
-
-    Row = MethodResult | FailedRun
 
 
 def method_names(text: str) -> list[str]:
@@ -42,7 +40,7 @@ def shot_numbers(text: str) -> list[int]:
     return shots
 
 
-def report(values: dict[str, list["Row"]], way: int, *, as_json: bool, as_csv: bool) -> None:
+def report(values: dict[str, list["ComparedRow"]], way: int, *, as_json: bool, as_csv: bool) -> None:
     """Prints the rows of one or several data sets as tables for people, as JSON or as CSV.
 
     Args:
@@ -62,7 +60,7 @@ def report(values: dict[str, list["Row"]], way: int, *, as_json: bool, as_csv: b
                 stdout().print(line, markup=False)
 
 
-def _print_csv(values: dict[str, list["Row"]], way: int) -> None:
+def _print_csv(values: dict[str, list["ComparedRow"]], way: int) -> None:
     from ta2n.pipeline.evaluation.classes import as_line
 
     lines = [{"dataset": name, "way": way} | as_line(one) for name, rows in values.items() for one in as_records(rows)]
@@ -71,7 +69,7 @@ def _print_csv(values: dict[str, list["Row"]], way: int) -> None:
     writer.writerows(lines)
 
 
-def as_table(dataset: str, rows: list["Row"], way: int) -> Any:
+def as_table(dataset: str, rows: list["ComparedRow"], way: int) -> Any:
     """One data set's rows for a person."""
     episodes = _tested(rows)[0].accuracy.episodes
     return table(
@@ -84,7 +82,7 @@ def as_table(dataset: str, rows: list["Row"], way: int) -> Any:
     )
 
 
-def _cells(row: "Row") -> list[str]:
+def _cells(row: "ComparedRow") -> list[str]:
     from ta2n.pipeline.report.table.cells import count
     from ta2n.pipeline.report.table.runs import FailedRun
 
@@ -105,7 +103,7 @@ def _cells(row: "Row") -> list[str]:
     ]
 
 
-def remarks(rows: list["Row"]) -> list[str]:
+def remarks(rows: list["ComparedRow"]) -> list[str]:
     """What a person should know of the rows: which failed and why, and which classes are left out."""
     from ta2n.pipeline.report.table.runs import FailedRun
 
@@ -114,13 +112,13 @@ def remarks(rows: list["Row"]) -> list[str]:
     return failed + [f"{shot}-shot: {sentence}" for shot, sentence in left_out.items() if sentence]
 
 
-def _tested(rows: list["Row"]) -> list["MethodResult"]:
+def _tested(rows: list["ComparedRow"]) -> list["MethodResult"]:
     from ta2n.pipeline.report.table.runs import FailedRun
 
     return [row for row in rows if not isinstance(row, FailedRun)]
 
 
-def as_records(rows: list["Row"]) -> list[dict[str, Any]]:
+def as_records(rows: list["ComparedRow"]) -> list[dict[str, Any]]:
     """Rows for a machine: shares as 0 to 1, milliseconds, bytes; None where there is nothing."""
     from ta2n.pipeline.report.table.runs import FailedRun
 

@@ -3,12 +3,11 @@
 from ta2n.pipeline.commands.reporting import OnNote, tell
 from ta2n.pipeline.commands.train_head import TrainPlan
 from ta2n.pipeline.report.table.episodes import TestEpisodes
-from ta2n.pipeline.report.table.runs import FailedRun, compare
-from ta2n.pipeline.report.table.tested import MethodResult
+from ta2n.pipeline.report.table.runs import ComparedRow, compare
 from ta2n.pipeline.training.settings import Settings
 
 
-def compare_planned(plan: TrainPlan, *, on_note: OnNote | None = None) -> list[MethodResult | FailedRun]:
+def compare_planned(plan: TrainPlan, *, on_note: OnNote | None = None) -> list[ComparedRow]:
     """Trains and tests the runs of a plan one by one, on the same test episodes, and sets them side by side.
 
     Args:

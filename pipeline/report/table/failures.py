@@ -27,9 +27,11 @@ class Failure:
 
 
 def attempt(call: Callable[[], _Value]) -> _Value | Failure:
-    """The value of a call, or why there is none; only what is meant to end the program (Ctrl-C) passes."""
+    """The value of a call, or why there is none; what ends the program (Ctrl-C, a closed pipe) passes."""
     try:
         return call()
+    except BrokenPipeError:
+        raise
     except Exception as error:
         _LOG.debug("a run failed", exc_info=True)
         failure = Failure(reason_of(error))

@@ -37,6 +37,9 @@ class FailedRun:
     reason: str
 
 
+ComparedRow = MethodResult | FailedRun
+
+
 def compare(
     cache: FeatureCache,
     runs: Sequence[Settings],
@@ -46,7 +49,7 @@ def compare(
     device: torch.device,
     on_run: Callable[[Settings], None] | None = None,
     on_note: OnNote | None = None,
-) -> list[MethodResult | FailedRun]:
+) -> list[ComparedRow]:
     """Trains and tests every run, each in a folder of its own, and sets them side by side.
 
     Args:
@@ -66,7 +69,7 @@ def compare(
         BusyError: another process writes in the folder.
     """
     tests = TestSplit(cache, test)
-    rows: list[MethodResult | FailedRun] = []
+    rows: list[ComparedRow] = []
     with writing(folder, "ta2n train-head"):
         for settings in runs:
             if on_run:
@@ -82,7 +85,7 @@ def compare(
     return set_against_baseline(rows)
 
 
-def set_against_baseline(rows: Sequence[MethodResult | FailedRun]) -> list[MethodResult | FailedRun]:
+def set_against_baseline(rows: Sequence[ComparedRow]) -> list[ComparedRow]:
     """The rows with their paired difference to ProtoNet's row of as many shots, where there is one.
 
     Raises:

@@ -127,7 +127,7 @@ def test_wherever_it_fails(cache: FeatureCache, tmp_path: Path, monkeypatch: pyt
     assert again[2].runs == entries[2].runs
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(3)])
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(3), BrokenPipeError()])
 def test_what_is_meant_to_end_the_program_ends_it(
     cache: FeatureCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
 ) -> None:
