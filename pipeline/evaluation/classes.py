@@ -72,8 +72,7 @@ class SplitClasses:
 
 def as_line(record: Mapping[str, Any]) -> dict[str, Any]:
     """A record that holds :meth:`SplitClasses.as_record`, for a line of CSV: the classes left out as one text."""
-    left_out = record["left_out"]
-    return {**record, "left_out": left_out and "; ".join(str(one["class"]) for one in left_out)}
+    return {**record, "left_out": "; ".join(str(one["class"]) for one in record["left_out"] or ())}
 
 
 def classes_of(

@@ -37,7 +37,7 @@ def test_what_is_no_finite_number_is_null_wherever_it_stands(number: float) -> N
 def test_all_else_is_written_as_python_writes_it() -> None:
     values = {"b": [1, 2.5, None], "a": {"ö": (1e300, -0.0)}, "path": Path("x")}
     for options in ({}, {"indent": 2}, {"sort_keys": True}, {"ensure_ascii": False, "separators": (",", ":")}):
-        assert to_json(values, default=str, **options) == json.dumps(values, default=str, **options)  # type: ignore[arg-type]
+        assert to_json(values, default=str, **options) == json.dumps(values, default=str, **options)
     with pytest.raises(TypeError, match="not JSON serializable"):
         to_json({"a": object()})
 

@@ -13,7 +13,7 @@ from typer.testing import CliRunner, Result
 from ta2n.cache_schema.lock import writing
 from ta2n.cli.app import app
 from ta2n.cli.console import stdout, table
-from ta2n.pipeline.report.table import runs as runs_module
+from ta2n.pipeline.training.loop import train_head
 
 SHORT = ("--way", "3", "--queries", "2", "--epochs", "1", "--episodes", "2", "--val-episodes", "2")
 # Of six test classes with eight clips each, from row 96 on: test0 keeps one clip, test1 none.
@@ -23,6 +23,12 @@ SENTENCE = "4 of 6 classes; left out: test0 (1 clip usable, 2 needed), test1 (0 
 
 def run(*arguments: str | Path) -> Result:
     return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def compared(feats: Path, methods: str) -> tuple[str | Path, ...]:
+    """A call that sets methods side by side."""
+    common = ("train-head", "--cache", feats, "--shot", "1", "--test-episodes", "5", "--out", "runs/compared")
+    return (*common, *SHORT, "--method", methods)
 
 
 def strict(text: str) -> Any:
@@ -81,8 +87,7 @@ def test_evaluate_of_a_list_names_the_classes_that_are_not_in_it(feats: Path, tm
 
 
 def test_several_methods_side_by_side_name_them_too(feats: Path, nowhere: Path) -> None:
-    arguments = ("train-head", "--cache", feats, "--method", "protonet,tsn++", "--shot", "1", *SHORT)
-    arguments += ("--test-episodes", "5", "--out", "runs/compared")
+    arguments = compared(feats, "protonet,tsn++")
     shown = run(*arguments)
     assert shown.exit_code == 0, shown.output
     assert "4 of 6" in shown.stdout
@@ -102,16 +107,13 @@ def test_the_table_says_so_in_a_cell_and_a_note(feats: Path, nowhere: Path) -> N
 
 
 def test_a_failed_run_stands_beside_the_others(feats: Path, nowhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    train = runs_module.train_head
-
     def broken(cache: Any, settings: Any, folder: Path, **options: Any) -> Any:
         if settings.method == "otam":
             raise MemoryError
-        return train(cache, settings, folder, **options)
+        return train_head(cache, settings, folder, **options)
 
-    monkeypatch.setattr(runs_module, "train_head", broken)
-    arguments = ("train-head", "--cache", feats, "--method", "protonet,otam", "--shot", "1", *SHORT)
-    arguments += ("--test-episodes", "5", "--out", "runs/compared")
+    monkeypatch.setattr("ta2n.pipeline.report.table.runs.train_head", broken)
+    arguments = compared(feats, "protonet,otam")
     shown = run(*arguments)
     assert shown.exit_code == 0, shown.output
     assert "otam, 1-shot failed: out of memory (MemoryError)" in shown.stdout.splitlines()

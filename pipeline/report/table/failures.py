@@ -66,5 +66,5 @@ def _short(text: str) -> str:
 
 def _free_memory() -> None:
     gc.collect()
-    if torch.cuda.is_initialized():
+    if torch.cuda.is_available():
         torch.cuda.empty_cache()

@@ -77,8 +77,9 @@ def compare(
             own = folder / f"{settings.method}-{settings.shot}shot"
             found = attempt(partial(train_and_test, tests, settings, own, device=device, on_note=on_note))
             if isinstance(found, Failure):
-                found = FailedRun(settings.method, settings.shot, found.reason)
-            rows.append(found)
+                rows.append(FailedRun(settings.method, settings.shot, found.reason))
+            else:
+                rows.append(found)
     failures = [row for row in rows if isinstance(row, FailedRun)]
     if rows and len(failures) == len(rows):
         raise InputError(failures[0].reason)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from ta2n.pipeline.episodes import Episode, Episodes
 from ta2n.pipeline.episodes.fingerprint import Watched, fingerprint
@@ -25,9 +26,10 @@ class Listed:
         return iter(self._episodes[start : start + count])
 
 
-def drawn(labels: Sequence[int] | np.ndarray = LABELS, **other: int) -> Episodes:
-    shape = {"way": 4, "shot": 1, "queries": 2, "seed": 0} | other
-    return Episodes(labels, way=shape["way"], shot=shape["shot"], queries=shape["queries"], seed=shape["seed"])
+def drawn(
+    labels: NDArray[np.int64] = LABELS, *, way: int = 4, shot: int = 1, queries: int = 2, seed: int = 0
+) -> Episodes:
+    return Episodes(labels, way=way, shot=shot, queries=queries, seed=seed)
 
 
 def test_the_rows_of_a_store_do_not_matter_only_the_clips_do() -> None:
@@ -39,9 +41,9 @@ def test_the_rows_of_a_store_do_not_matter_only_the_clips_do() -> None:
     assert fingerprint(drawn(labels), 30, ids) == expected
 
 
-@pytest.mark.parametrize("other", [{"seed": 1}, {"way": 3}, {"shot": 2}, {"queries": 1}])
-def test_other_settings_are_other_episodes(other: dict[str, int]) -> None:
-    assert fingerprint(drawn(**other), 30, IDS) != fingerprint(drawn(), 30, IDS)
+@pytest.mark.parametrize("other", [drawn(seed=1), drawn(way=3), drawn(shot=2), drawn(queries=1)])
+def test_other_settings_are_other_episodes(other: Episodes) -> None:
+    assert fingerprint(other, 30, IDS) != fingerprint(drawn(), 30, IDS)
 
 
 def test_other_clips_are_other_episodes_though_as_many() -> None:

@@ -60,7 +60,7 @@ def test_a_list_of_episodes_has_the_classes_that_it_names(cache: FeatureCache) -
 def test_a_line_of_csv(cache: FeatureCache) -> None:
     record = classes_of(cache, "test", needed=2).as_record()
     assert as_line(record)["left_out"] == "test0; test1"
-    assert as_line({"left_out": None}) == {"left_out": None}
+    assert as_line({"left_out": None, "a": 1}) == {"left_out": "", "a": 1}
 
 
 def test_a_split_that_is_not_there(cache: FeatureCache) -> None:

@@ -4,6 +4,7 @@ import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import tiny_cache
@@ -15,7 +16,8 @@ from ta2n.cache_schema.lock import writing
 from ta2n.cache_schema.table import VideoTable
 from ta2n.pipeline.cache import FeatureCache
 from ta2n.pipeline.episodes import Episode, Episodes
-from ta2n.pipeline.report.table import tested
+from ta2n.pipeline.evaluation.costs import measure_costs
+from ta2n.pipeline.evaluation.evaluate import evaluate
 from ta2n.pipeline.report.table.episodes import TestEpisodes, TestSplit
 from ta2n.pipeline.report.table.kept import clips_digest, measured_once
 from ta2n.pipeline.report.table.tested import MethodResult, result_of
@@ -56,7 +58,6 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
     store = tiny_cache.write_cache(tmp_path / "feats", map_shape=SHAPE, signal=0.5, failed=(100,))
     made = Bench(tmp_path / "run", store, FeatureCache.open(store))
     train_head(made.cache, SETTINGS, made.folder, device=made.device)
-    evaluate, measure_costs = tested.evaluate, tested.measure_costs
 
     def counted_evaluate(*arguments: object, **options: object) -> object:
         made.evaluated += 1
@@ -66,8 +67,8 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
         made.measured += 1
         return measure_costs(*arguments, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(tested, "evaluate", counted_evaluate)
-    monkeypatch.setattr(tested, "measure_costs", counted_costs)
+    monkeypatch.setattr("ta2n.pipeline.report.table.tested.evaluate", counted_evaluate)
+    monkeypatch.setattr("ta2n.pipeline.report.table.tested.measure_costs", counted_costs)
     return made
 
 
@@ -120,7 +121,7 @@ def _other_test(**other: int) -> Callable[[Bench, pytest.MonkeyPatch], None]:
     return change
 
 
-def _other_settings(**other: int) -> Callable[[Bench, pytest.MonkeyPatch], None]:
+def _other_settings(**other: Any) -> Callable[[Bench, pytest.MonkeyPatch], None]:
     def change(bench: Bench, _: pytest.MonkeyPatch) -> None:
         bench.settings = dataclasses.replace(bench.settings, **other)
 
@@ -132,7 +133,7 @@ def _episodes_are_drawn_otherwise(_: Bench, monkeypatch: pytest.MonkeyPatch) -> 
 
     def reversed_queries(self: Episodes, index: int) -> Episode:
         one = draw(self, index)
-        return dataclasses.replace(one, query=one.query[::-1], query_labels=one.query_labels[::-1])
+        return dataclasses.replace(one, query=one.query[::-1].copy(), query_labels=one.query_labels[::-1].copy())
 
     monkeypatch.setattr(Episodes, "__getitem__", reversed_queries)
 
