@@ -1,13 +1,13 @@
 """``ta2n dataset check``: a doctor for copies of data sets."""
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ta2n.cache_schema.disk import require_file, write_whole
+from ta2n.cache_schema.plain_json import to_json
 from ta2n.cli import options
 from ta2n.cli.console import note, print_json, progress, say, shown_in_line, stdout, table
 from ta2n.cli.errors import guarded
@@ -151,7 +151,7 @@ def _as_dict(name: str, root: Path, found: "Check", compared: list["Comparison"]
 
 def _write(file: Path, values: dict[str, Any]) -> None:
     # Names that are not UTF-8 are written as JSON writes them.
-    write_whole(file, json.dumps(values, indent=1, ensure_ascii=False).encode(errors="backslashreplace"))
+    write_whole(file, to_json(values, indent=1, ensure_ascii=False).encode(errors="backslashreplace"))
 
 
 def _print(name: str, root: Path, found: "Check", compared: list["Comparison"], episode: str) -> None:

@@ -16,6 +16,7 @@ from ta2n.pipeline.commands.reporting import OnNote, OnProgress, Step, tell
 from ta2n.pipeline.commands.settings import require_options
 from ta2n.pipeline.commands.stores import default_frames
 from ta2n.pipeline.episodes import EpisodeSequence
+from ta2n.pipeline.episodes.fingerprint import Watched
 from ta2n.pipeline.evaluation.evaluate import evaluate
 from ta2n.pipeline.evaluation.metrics import Estimate, estimate
 from ta2n.pipeline.heads import Head, build_head
@@ -46,11 +47,13 @@ class Score:
     Attributes:
         name: of the head, for a person.
         accuracies: (E,) of each episode, 0 to 1.
+        fingerprint: of the episodes.
         seconds: that all episodes took.
     """
 
     name: str
     accuracies: NDArray[np.float64]
+    fingerprint: str
     seconds: float
 
     @property
@@ -72,14 +75,15 @@ def from_checkpoint(path: Path, cache: FeatureCache, *, on_note: OnNote | None =
         InputError: it was trained on other features than the store holds.
     """
     stored = load_checkpoint(path)
-    about = stored.metadata
+    metadata = stored.metadata
     stored.require_features(cache.manifest.features(), source=path, store=cache.path)
-    if about["dataset"] != cache.manifest.dataset:
-        tell([f"note: {path} was trained on {about['dataset']}, and is tested on {cache.manifest.dataset}"], on_note)
-    elif about["split_hash"] != cache.videos.hash():
+    if metadata["dataset"] != cache.manifest.dataset:
+        tell([f"note: {path} was trained on {metadata['dataset']}, and is tested on {cache.manifest.dataset}"], on_note)
+    elif metadata["split_hash"] != cache.videos.hash():
         doubt = "did it train on a test class?"
         tell([f"note: {path} was trained with other splits than {cache.path} has now; {doubt}"], on_note)
-    return Contender(f"{about['head']['name']} ({path})", stored.build(), about["head"]["frames"], about["settings"])
+    made = metadata["head"]
+    return Contender(f"{made['name']} ({path})", stored.build(), made["frames"], metadata["settings"])
 
 
 def from_method(
@@ -139,6 +143,7 @@ def measure(
 
     loader = MapLoader(cache, frames=one.frames, device=device)
     limit = None if memory is None else int(memory * 1e9)
+    watched = Watched(drawn, cache.videos.id)
     start = time.monotonic()
-    accuracies = evaluate(one.head.to(device), loader, drawn, count, memory_bytes=limit, on_episodes=show)
-    return Score(one.name, accuracies, time.monotonic() - start)
+    accuracies = evaluate(one.head.to(device), loader, watched, count, memory_bytes=limit, on_episodes=show)
+    return Score(one.name, accuracies, watched.fingerprint, time.monotonic() - start)

@@ -53,8 +53,8 @@ def evaluate(
         episodes: the sequence to draw from.
         count: how many.
         memory_bytes: for the per-video results; beyond it they go to a temporary file, see :func:`embed_all`, and only
-            where that has no room either are they computed again for every episode, which is slow. None is half of
-            what is free.
+            where the disk does not take it either are they computed again for every episode, which is slow. None is
+            half of what is free.
         on_episodes: called with the number of episodes finished so far (an equivalent share of the pairs).
 
     Returns:

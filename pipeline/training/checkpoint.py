@@ -11,6 +11,7 @@ import safetensors.torch
 from torch import Tensor
 
 from ta2n.cache_schema.errors import InputError, MissingError
+from ta2n.cache_schema.plain_json import to_json
 from ta2n.pipeline.heads import Head, build_head
 
 BEST = "best.safetensors"
@@ -60,7 +61,7 @@ def save_checkpoint(file: Path, checkpoint: Checkpoint) -> None:
     """Writes a checkpoint under its final name in one step."""
     partial = file.with_name(f".{file.name}.partial")
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in checkpoint.tensors.items()}
-    safetensors.torch.save_file(tensors, partial, metadata={"ta2n": json.dumps(checkpoint.metadata)})
+    safetensors.torch.save_file(tensors, partial, metadata={"ta2n": to_json(checkpoint.metadata)})
     partial.replace(file)
 
 

@@ -6,7 +6,6 @@ same order twice.
 """
 
 import dataclasses
-import json
 import platform
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -21,6 +20,7 @@ from torch import Tensor
 import ta2n
 from ta2n.cache_schema.errors import InputError
 from ta2n.cache_schema.lock import writing
+from ta2n.cache_schema.plain_json import to_json
 from ta2n.pipeline.cache import FeatureCache
 from ta2n.pipeline.evaluation.metrics import Estimate
 from ta2n.pipeline.training.checkpoint import BEST, LAST, Checkpoint, load_checkpoint, save_checkpoint
@@ -181,7 +181,7 @@ class _Loop:
             progress.best_val, progress.best_epoch = progress.val[-1], epoch
             save_checkpoint(self.folder / BEST, Checkpoint(self.task.best(), self._metadata()))
         with (self.folder / METRICS).open("a") as file:
-            file.write(json.dumps(_line(progress, epoch, result)) + "\n")
+            file.write(to_json(_line(progress, epoch, result)) + "\n")
         progress.loss = progress.accuracy = 0.0
         progress.terms = {}
         self._save_last()
