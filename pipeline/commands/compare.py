@@ -1,5 +1,6 @@
 """Several methods of ``ta2n train-head`` side by side."""
 
+from ta2n.cache_schema.lock import writing
 from ta2n.pipeline.commands.reporting import OnNote, tell
 from ta2n.pipeline.commands.train_head import TrainPlan
 from ta2n.pipeline.report.table.runs import MethodResult, TestEpisodes, compare
@@ -16,4 +17,6 @@ def compare_planned(plan: TrainPlan, *, on_note: OnNote | None = None) -> list[M
         tell([f"{plan.cache.manifest.dataset}: {which}"], on_note)
 
     test = TestEpisodes(episodes=plan.test.episodes, queries=plan.test.queries, seed=plan.test.seed)
-    return compare(plan.cache, runs, plan.folder, test, device=plan.device, on_run=show)
+    # Each run has a lock of its own; this one is for the tests between them.
+    with writing(plan.folder, "ta2n train-head"):
+        return compare(plan.cache, runs, plan.folder, test, device=plan.device, scratch=plan.scratch, on_run=show)

@@ -17,6 +17,7 @@ from ta2n.pipeline.commands.tables import TRAIN, chosen
 from ta2n.pipeline.config.options import takes
 from ta2n.pipeline.config.resolve import Chosen, given_fields, make, recipe_fields, resolve
 from ta2n.pipeline.config.testing import EvaluateSettings
+from ta2n.pipeline.evaluation.scratch import Scratch, scratch_folder
 from ta2n.pipeline.training import loop
 from ta2n.pipeline.training.settings import Progress, Settings
 
@@ -34,6 +35,7 @@ class TrainPlan:
         folder: of the run, or of the runs' folders.
         device: where the heads run.
         test: the test episodes, for several runs.
+        scratch: where what does not fit in memory goes.
     """
 
     cache: FeatureCache
@@ -42,6 +44,7 @@ class TrainPlan:
     folder: Path
     device: torch.device
     test: EvaluateSettings
+    scratch: Scratch
 
 
 def plan_training(
@@ -56,6 +59,7 @@ def plan_training(
     protocol: str | None = None,
     recipe: AnyPath | None = None,
     split_file: AnyPath | None = None,
+    scratch: AnyPath | None = None,
     device: str = "auto",
     settings: Mapping[str, Any] | None = None,
     on_note: OnNote | None = None,
@@ -73,6 +77,7 @@ def plan_training(
         protocol: name of the protocol.
         recipe: a TOML file of settings.
         split_file: a JSON file of classes by split.
+        scratch: folder for what does not fit in memory; None is beside the run.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         settings: options of training by the names of the flags, with underscores.
         on_note: gets lines worth knowing.
@@ -87,16 +92,27 @@ def plan_training(
 
     def found(method: str, shot: int) -> tuple[Settings, list[str]]:
         said = {**(settings or {}), "shot": shot}
-        return run_settings(
+        run, notes = run_settings(
             opened, method, asked.protocol, said, asked.recipe.train, device=where, head_options=options
         )
+        return run, notes + _unused_patience(run, said, asked.recipe.train)
 
     pairs = [found(method, shot) for shot in shots for method in methods]
     # Several runs have notes in common, which are told once.
     tell(dict.fromkeys(line for _, notes in pairs for line in notes), on_note)
     runs = tuple(run for run, _ in pairs)
     folder = path_of(out) or _usual_folder(opened, runs)
-    return TrainPlan(opened, asked.name, runs, folder, where, _test_of(runs[0], asked, test_episodes))
+    room = Scratch(scratch_folder(path_of(scratch), beside=folder), on_note)
+    return TrainPlan(opened, asked.name, runs, folder, where, _test_of(runs[0], asked, test_episodes), room)
+
+
+def _unused_patience(run: Settings, *said: Mapping[str, Any]) -> list[str]:
+    """A line where patience is asked for and does nothing; its default is as good as the usual number of epochs."""
+    asked = any(layer.get("patience") is not None for layer in said)
+    if not asked or (run.val_episodes and run.patience < run.epochs):
+        return []
+    why = f"--epochs {run.epochs} end first" if run.val_episodes else "--val-episodes 0 selects nothing"
+    return [f"note: --patience {run.patience} does nothing: {why}"]
 
 
 def _test_of(run: Settings, asked: Chosen, test_episodes: int | None) -> EvaluateSettings:
@@ -126,6 +142,7 @@ def train_head(
     protocol: str | None = None,
     recipe: AnyPath | None = None,
     split_file: AnyPath | None = None,
+    scratch: AnyPath | None = None,
     device: str = "auto",
     on_note: OnNote | None = None,
     on_progress: OnProgress | None = None,
@@ -143,6 +160,7 @@ def train_head(
         protocol: name of the protocol.
         recipe: a TOML file of settings.
         split_file: a JSON file of classes by split.
+        scratch: folder for what does not fit in memory; None is beside the run.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         on_note: gets lines worth knowing.
         on_progress: gets how far training is, after each episode.
@@ -167,6 +185,7 @@ def train_head(
         protocol=protocol,
         recipe=recipe,
         split_file=split_file,
+        scratch=scratch,
         device=device,
         settings=settings,
         on_note=on_note,
@@ -192,7 +211,15 @@ def train_planned(
             on_note(f"epoch {number}: val {100 * state.val[-1]:.2f} %, best {100 * state.best_val:.2f} %")
 
     return loop.train_head(
-        plan.cache, settings, plan.folder, device=plan.device, place=cache_in, on_episode=episode, on_epoch=epoch
+        plan.cache,
+        settings,
+        plan.folder,
+        device=plan.device,
+        place=cache_in,
+        scratch=plan.scratch,
+        on_episode=episode,
+        on_epoch=epoch,
+        on_note=on_note,
     )
 
 

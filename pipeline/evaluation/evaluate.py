@@ -13,6 +13,7 @@ from ta2n.cache_schema.errors import InputError
 from ta2n.pipeline.cache.loader import MapLoader
 from ta2n.pipeline.episodes import Episode, EpisodeSequence
 from ta2n.pipeline.evaluation.embeddings import Embeddings, embed_all
+from ta2n.pipeline.evaluation.scratch import Scratch
 from ta2n.pipeline.heads import Head
 
 _BLOCK = {"cpu": 24, "cuda": 64}
@@ -41,6 +42,7 @@ def evaluate(
     count: int,
     *,
     memory_bytes: int | None = None,
+    scratch: Scratch | None = None,
     on_episodes: OnEpisodes | None = None,
 ) -> NDArray[np.float64]:
     """Evaluates a head on episodes 0 to ``count - 1``.
@@ -58,6 +60,7 @@ def evaluate(
         memory_bytes: for the per-video results; beyond it they go to a temporary file, see :func:`embed_all`, and only
             where the disk does not take it either are they computed again for every episode, which is slow. None is
             half of what is free.
+        scratch: where that file goes; None is the system's folder for temporary files.
         on_episodes: called with the number of episodes finished so far (an equivalent share of the pairs).
 
     Returns:
@@ -73,7 +76,7 @@ def evaluate(
     try:
         drawn = list(episodes.take(count))
         rows = np.unique(np.concatenate([np.concatenate([one.support, one.query]) for one in drawn]))
-        embeddings = embed_all(head, loader, rows, episodes.shot, memory_bytes)
+        embeddings = embed_all(head, loader, rows, episodes.shot, memory_bytes, scratch)
         chosen = strategy(drawn, kept=embeddings is not None, pairwise=head.pairwise, shot=episodes.shot)
         _LOG.debug("%d episodes of %d videos: %s", count, len(rows), chosen.value)
         if embeddings is None:

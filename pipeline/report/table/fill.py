@@ -8,6 +8,7 @@ import torch
 
 from ta2n.cache_schema.errors import InputError, Ta2nError
 from ta2n.pipeline.cache import FeatureCache
+from ta2n.pipeline.evaluation.scratch import Scratch
 from ta2n.pipeline.report.table.entries import TableEntry
 from ta2n.pipeline.report.table.rows import TableRow
 from ta2n.pipeline.report.table.runs import MethodResult, TestEpisodes, test_head, train_and_test
@@ -29,6 +30,7 @@ class TablePlan:
         tuned: folder of what was trained end to end: ``<data set>/<method>-<K>shot`` holds a checkpoint and the store
             of that backbone's features.
         device: where the heads run.
+        scratch: where what does not fit in memory goes; None is beside each run.
     """
 
     rows: Sequence[TableRow]
@@ -39,6 +41,7 @@ class TablePlan:
     runs: Path
     tuned: Path
     device: torch.device
+    scratch: Scratch | None = None
 
 
 OnRun = Callable[[TableRow, int, int], None]
@@ -89,7 +92,7 @@ def _result(
         folder = plan.runs / dataset / f"{row.method}-{shot}shot-seed{seed}"
         try:
             settings = plan.settings(cache, row, shot, seed)
-            runs.append(train_and_test(cache, settings, folder, plan.test, device=plan.device))
+            runs.append(train_and_test(cache, settings, folder, plan.test, device=plan.device, scratch=plan.scratch))
         except Ta2nError as error:
             # A mean over the seeds that happened to work would not be what was asked for.
             runs, missing = [], str(error)
@@ -120,6 +123,8 @@ def _tuned(folder: Path, row: TableRow, shot: int, plan: TablePlan) -> tuple[Met
         settings = Settings(**checkpoint.metadata["settings"])
         if settings.shot != shot:
             raise InputError(f"{folder}: its checkpoint was trained with {settings.shot} shots, expected {shot}")
-        return test_head(FeatureCache.open(folder), settings, folder, plan.test, device=plan.device), ""
+        return test_head(
+            FeatureCache.open(folder), settings, folder, plan.test, device=plan.device, scratch=plan.scratch
+        ), ""
     except Ta2nError as error:
         return None, str(error)

@@ -18,6 +18,7 @@ from ta2n.pipeline.episodes import Episodes
 from ta2n.pipeline.evaluation.costs import Costs, measure_costs
 from ta2n.pipeline.evaluation.evaluate import evaluate
 from ta2n.pipeline.evaluation.metrics import Estimate, estimate, paired_difference
+from ta2n.pipeline.evaluation.scratch import Scratch, scratch_folder
 from ta2n.pipeline.heads import Head
 from ta2n.pipeline.training.checkpoint import load_checkpoint
 from ta2n.pipeline.training.loop import train_head
@@ -81,6 +82,7 @@ def compare(
     test: TestEpisodes,
     *,
     device: torch.device,
+    scratch: Scratch | None = None,
     on_run: Callable[[Settings], None] | None = None,
 ) -> list[MethodResult]:
     """Trains and tests every run, each in a folder of its own, and sets them side by side.
@@ -91,6 +93,7 @@ def compare(
         folder: holds ``<method>-<shot>shot`` for each.
         test: the test episodes.
         device: where the heads run.
+        scratch: where what does not fit in memory goes; None is beside each run.
         on_run: called before each run.
 
     Returns:
@@ -104,7 +107,7 @@ def compare(
         if on_run:
             on_run(settings)
         own = folder / f"{settings.method}-{settings.shot}shot"
-        rows.append(train_and_test(cache, settings, own, test, device=device))
+        rows.append(train_and_test(cache, settings, own, test, device=device, scratch=scratch))
     return set_against_baseline(rows)
 
 
@@ -120,7 +123,13 @@ def set_against_baseline(rows: Sequence[MethodResult]) -> list[MethodResult]:
 
 
 def train_and_test(
-    cache: FeatureCache, settings: Settings, folder: Path, test: TestEpisodes, *, device: torch.device
+    cache: FeatureCache,
+    settings: Settings,
+    folder: Path,
+    test: TestEpisodes,
+    *,
+    device: torch.device,
+    scratch: Scratch | None = None,
 ) -> MethodResult:
     """Trains one head, tests it, and measures what it costs.
 
@@ -129,12 +138,18 @@ def train_and_test(
     Raises:
         InputError: a split cannot give the episodes, or the folder holds a run with other settings.
     """
-    train_head(cache, settings, folder, device=device)
-    return test_head(cache, settings, folder, test, device=device)
+    train_head(cache, settings, folder, device=device, scratch=scratch)
+    return test_head(cache, settings, folder, test, device=device, scratch=scratch)
 
 
 def test_head(
-    cache: FeatureCache, settings: Settings, folder: Path, test: TestEpisodes, *, device: torch.device
+    cache: FeatureCache,
+    settings: Settings,
+    folder: Path,
+    test: TestEpisodes,
+    *,
+    device: torch.device,
+    scratch: Scratch | None = None,  # noqa: PT028 (no test of pytest's)
 ) -> MethodResult:
     """Tests the head of a run's folder and measures its costs, where that was not done before.
 
@@ -145,9 +160,10 @@ def test_head(
     checkpoint.require_features(cache.manifest.features(), source=folder, store=cache.path)
     head = checkpoint.build().to(device)
     loader = MapLoader(cache, frames=settings.frames, device=device)
+    scratch = scratch or Scratch(scratch_folder(None, beside=folder))
     about = {**dataclasses.asdict(settings), "features": cache.manifest.hash(), "split": cache.videos.hash()}
     key = about | {"test": dataclasses.asdict(test)}
-    tested = _once(folder / _TEST, key, lambda: _test(head, loader, settings.way, settings.shot, test))
+    tested = _once(folder / _TEST, key, lambda: _test(head, loader, settings, test, scratch))
     costs = _once(folder / _COSTS, about | {"device": str(device)}, lambda: _costs(head, loader, settings))
     return MethodResult(
         settings.method,
@@ -161,12 +177,13 @@ def test_head(
     )
 
 
-def _test(head: Head, loader: MapLoader, way: int, shot: int, test: TestEpisodes) -> dict[str, Any]:
+def _test(head: Head, loader: MapLoader, settings: Settings, test: TestEpisodes, scratch: Scratch) -> dict[str, Any]:
     """The accuracy of each test episode, and the seconds that all took."""
     labels = loader.cache.labels("test")
+    way, shot = settings.way, settings.shot
     drawn = Episodes(labels, way=way, shot=shot, queries=test.queries, seed=test.seed, name="the test split")
     start = time.perf_counter()
-    accuracies = evaluate(head, loader, drawn, test.episodes)
+    accuracies = evaluate(head, loader, drawn, test.episodes, scratch=scratch)
     return {"accuracies": accuracies.tolist(), "seconds": time.perf_counter() - start}
 
 
