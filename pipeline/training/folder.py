@@ -67,8 +67,9 @@ def open_run(folder: Path, wanted: Mapping[str, Any], settings: Settings, on_not
         notes.append(f"note: {folder} holds a run of {done} epochs; this is its result at epoch {end}, as asked for")
     if rewrite(folder, whole.history):
         notes.append(f"note: {folder / METRICS} lacked lines; they are written again from {LAST}")
-    for line in notes if on_note else []:
-        on_note(line)
+    if on_note:
+        for line in notes:
+            on_note(line)
     return Found(progress, stored.tensors)
 
 

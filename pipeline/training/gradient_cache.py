@@ -154,7 +154,7 @@ def _drawn(clips: int, taken: int, generator: Generator | None) -> list[int]:
 def _maps(backbone: nn.Module, frames: Tensor) -> Tensor:
     """(B, T, 3, h, w) -> (B, C, T, H, W)."""
     maps: Tensor = backbone(frames.flatten(0, 1))
-    return maps.unflatten(0, frames.shape[:2]).transpose(1, 2)
+    return torch.unflatten(maps, 0, frames.shape[:2]).transpose(1, 2)
 
 
 def _head_backward(

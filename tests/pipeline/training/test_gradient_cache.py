@@ -71,7 +71,7 @@ def plainly(backbone: Backbone, head: Head, shot: int, at_once: int) -> tuple[Te
     """One backward through everything."""
     support, query = clips(shot)
     every = torch.cat([support, query])
-    parts = [backbone(part.flatten(0, 1)).unflatten(0, part.shape[:2]) for part in every.split(at_once)]
+    parts = [torch.unflatten(backbone(part.flatten(0, 1)), 0, part.shape[:2]) for part in torch.split(every, at_once)]
     maps = torch.cat(parts).transpose(1, 2)
     embedded = head.embed_episode(maps[: len(support)], maps[len(support) :], shot)
     distances = head.compare(*embedded, shot)

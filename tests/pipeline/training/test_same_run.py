@@ -110,7 +110,7 @@ def test_an_older_run_that_names_no_clips_goes_on_and_says_so(cache: FeatureCach
         as_of_an_older_ta2n(tmp_path / "run" / name, "clips", "manifest", "progress.history")
     notes: list[str] = []
     assert train(cache, tmp_path / "run", epochs=2, on_note=notes.append).progress.episode == 12
-    assert sum("does not name the clips" in line for line in notes) == 1
+    assert sum("does not name its clips" in line for line in notes) == 1
     for name in (BEST, LAST):
         as_of_an_older_ta2n(tmp_path / "run" / name, "clips", "manifest")
     moved = make_cache(tmp_path / "store")
@@ -192,7 +192,7 @@ def test_the_options_of_every_head_are_the_same_as_json_has_them(method: str) ->
 
 
 def test_tuples_and_lists_of_options_are_one_run(cache: FeatureCache, tmp_path: Path) -> None:
-    short = {"method": "trx", "epochs": 1, "episodes_per_epoch": 1, "val_episodes": 0}
+    short: dict[str, Any] = {"method": "trx", "epochs": 1, "episodes_per_epoch": 1, "val_episodes": 0}
     options: dict[str, Any] = {"project": 4, "dropout": 0.0}
     train(cache, tmp_path, options={**options, "cardinalities": (2,)}, **short)
     before = files(tmp_path)

@@ -36,7 +36,8 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> FeatureCache:
 
 
 def test_dropout_is_a_function_of_the_episode(cache: FeatureCache, tmp_path: Path) -> None:
-    changes = {"method": "ta2n", "options": {"dropout": 0.5}, "epochs": 1, "episodes_per_epoch": 2, "val_episodes": 0}
+    changes: dict[str, Any] = {"method": "ta2n", "options": {"dropout": 0.5}, "epochs": 1, "val_episodes": 0}
+    changes |= {"episodes_per_epoch": 2}
     train(cache, tmp_path / "a", **changes)
     torch.rand(3)
     train(cache, tmp_path / "b", **changes)
