@@ -15,6 +15,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from ta2n.cache_schema.errors import BusyError
+from ta2n.cache_schema.plain_json import to_json
 
 
 def lock_file(target: Path) -> Path:
@@ -40,7 +41,7 @@ def writing(target: Path, what: str) -> Iterator[None]:
     try:
         lock = FileLock(file, timeout=0, thread_local=False)
         with lock:
-            holder.write_text(json.dumps(_myself(what)))
+            holder.write_text(to_json(_myself(what)))
             try:
                 yield
             finally:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ta2n.cache_schema.errors import DamagedCacheError
+from ta2n.cache_schema.plain_json import to_json
 
 SPLITS = ("train", "val", "test")
 _COLUMNS = ("id", "path", "label", "split")
@@ -57,7 +58,7 @@ class VideoTable:
     def to_bytes(self) -> bytes:
         """The table as UTF-8 JSON: one list per column, and the root."""
         columns = {name: getattr(self, name).tolist() for name in _COLUMNS}
-        return json.dumps({"root": self.root, **columns}, ensure_ascii=False).encode()
+        return to_json({"root": self.root, **columns}, ensure_ascii=False).encode()
 
     @classmethod
     def from_bytes(cls, data: bytes, *, source: str) -> "VideoTable":

@@ -1,6 +1,5 @@
 """What a person sees: one progress bar or plain lines, tables, and errors of one line. Imports nothing heavy."""
 
-import json
 import sys
 import time
 from collections.abc import Iterator
@@ -12,11 +11,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColum
 from rich.table import Table
 from rich.text import Text
 
+from ta2n.cache_schema.plain_json import to_json
+
 if TYPE_CHECKING:
     from ta2n.pipeline.commands.reporting import OnProgress, Step
 
 _LINE_SECONDS = 10.0
-_FILE_WIDTH = 200
+# Wider than any table: one that is not for a terminal is as wide as what it holds.
+_FILE_WIDTH = 100_000
 
 
 def stdout() -> Console:
@@ -32,7 +34,7 @@ def stderr() -> Console:
 
 def print_json(values: Any) -> None:
     """One JSON document on stdout."""
-    sys.stdout.write(json.dumps(values, indent=2, default=str) + "\n")
+    sys.stdout.write(to_json(values, indent=2, default=str) + "\n")
 
 
 def note(text: str) -> None:

@@ -1,13 +1,13 @@
 """``ta2n dataset check``: a doctor for copies of data sets."""
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ta2n.cache_schema.errors import InputError
+from ta2n.cache_schema.plain_json import to_json
 from ta2n.cli import options
 from ta2n.cli.console import note, print_json, progress, stdout, table
 from ta2n.cli.errors import guarded
@@ -137,7 +137,7 @@ def _as_dict(name: str, root: Path, found: "Check", compared: list["Comparison"]
 
 def _write(file: Path, values: dict[str, Any]) -> None:
     try:
-        file.write_text(json.dumps(values, indent=1, ensure_ascii=False), encoding="utf-8")
+        file.write_text(to_json(values, indent=1, ensure_ascii=False), encoding="utf-8")
     except OSError as error:
         raise InputError(f"--report {file}: cannot be written ({error.strerror or error})") from error
 

@@ -84,15 +84,16 @@ def make_table(
 
     Example: ta2n table --cache ./feats --only ucf101,protonet,ta2n --shot 1,5
     """
+    from ta2n.cache_schema.lock import writing
     from ta2n.pipeline.commands.machine import torch_device
     from ta2n.pipeline.commands.tables import chosen as choose
     from ta2n.pipeline.datasets.sources import find_sources
     from ta2n.pipeline.evaluation.scratch import Scratch, scratch_folder
     from ta2n.pipeline.report.table.entries import as_record
+    from ta2n.pipeline.report.table.episodes import TestEpisodes
     from ta2n.pipeline.report.table.files import write_table
     from ta2n.pipeline.report.table.fill import TablePlan, without_store
     from ta2n.pipeline.report.table.rows import read_rows
-    from ta2n.pipeline.report.table.runs import TestEpisodes
 
     asked = choose(protocol)
     called, chosen = asked.name, asked.protocol
@@ -126,18 +127,19 @@ def make_table(
     if dry_run:
         _plan(at_hand, plan, demo)
         return
-    if demo:
-        at_hand.stores["clips"] = sources.demo_store(device)
-    sources.extract_found(at_hand, cache, root, splits, device)
-    results = [result for store in at_hand.stores.values() for result in _fill(store, plan)]
-    for name, reason in at_hand.missing.items():
-        results += without_store(name, plan, reason)
-    notes = _notes(plan, called, settings) + [line.removeprefix("note: ") for line in told]
-    files = write_table(results, out, title=DEMO_TITLE if demo else TITLE, way=way, notes=notes)
+    with writing(out, "ta2n table"):
+        if demo:
+            at_hand.stores["clips"] = sources.demo_store(device)
+        sources.extract_found(at_hand, cache, root, splits, device)
+        entries = [entry for name, store in at_hand.stores.items() for entry in _fill(name, store, plan)]
+        for name, reason in at_hand.missing.items():
+            entries += without_store(name, plan, reason)
+        notes = _notes(plan, called, settings) + [line.removeprefix("note: ") for line in told]
+        files = write_table(entries, out, title=DEMO_TITLE if demo else TITLE, way=way, notes=notes)
     if as_json:
-        print_json({"files": files, "results": [as_record(result, results) for result in results]})
+        print_json({"files": files, "results": [as_record(entry, entries) for entry in entries]})
     else:
-        _print(results, way)
+        _print(entries, way)
     note(f"the table is in {', '.join(map(str, files))}")
 
 
@@ -176,20 +178,18 @@ def _settings_of(
     return settings
 
 
-def _fill(store: Path, plan: "TablePlan") -> list["TableEntry"]:
-    from ta2n.pipeline.cache import FeatureCache
-    from ta2n.pipeline.report.table.fill import fill
+def _fill(dataset: str, store: Path, plan: "TablePlan") -> list["TableEntry"]:
+    from ta2n.pipeline.report.table.fill import fill_from
 
-    cache = FeatureCache.open(store)
     total = len(plan.rows) * len(plan.shots) * len(plan.seeds)
     started = 0
 
     def show(row: "TableRow", shot: int, seed: int) -> None:
         nonlocal started
         started += 1
-        note(f"{cache.manifest.dataset}: {row.title}, {shot}-shot, seed {seed} ({started} of {total})")
+        note(f"{dataset}: {row.title}, {shot}-shot, seed {seed} ({started} of {total})")
 
-    return fill(cache, plan, on_run=show)
+    return fill_from(dataset, store, plan, on_run=show, on_note=note)
 
 
 def _plan(at_hand: "Sources", plan: "TablePlan", demo: bool) -> None:
@@ -230,10 +230,12 @@ def _notes(plan: "TablePlan", protocol: str, settings: dict[str, Any]) -> list[s
     ]
 
 
-def _print(results: list["TableEntry"], way: int) -> None:
-    from ta2n.pipeline.report.table.entries import to_sheets
+def _print(entries: list["TableEntry"], way: int) -> None:
+    from ta2n.pipeline.report.table.cells import to_sheets
 
-    for sheet in to_sheets([result for result in results if result.runs or result.tuned], way=way):
+    # A data set of which nothing is there is in the files alone; a failed row beside others is seen here too.
+    there = {(entry.dataset, entry.shot) for entry in entries if entry.runs or entry.tuned}
+    for sheet in to_sheets([entry for entry in entries if (entry.dataset, entry.shot) in there], way=way):
         stdout().print(table(sheet.title, list(sheet.columns), [list(row) for row in sheet.rows]))
         for text in sheet.notes:
             stdout().print(text, markup=False)

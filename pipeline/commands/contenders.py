@@ -15,6 +15,7 @@ from ta2n.pipeline.cache.loader import MapLoader
 from ta2n.pipeline.commands.reporting import OnNote, OnProgress, Step, tell
 from ta2n.pipeline.commands.stores import default_frames
 from ta2n.pipeline.episodes import EpisodeSequence
+from ta2n.pipeline.episodes.fingerprint import Watched
 from ta2n.pipeline.evaluation.evaluate import evaluate
 from ta2n.pipeline.evaluation.metrics import Estimate, estimate
 from ta2n.pipeline.evaluation.scratch import Scratch
@@ -46,11 +47,13 @@ class Score:
     Attributes:
         name: of the head, for a person.
         accuracies: (E,) of each episode, 0 to 1.
+        fingerprint: of the episodes.
         seconds: that all episodes took.
     """
 
     name: str
     accuracies: NDArray[np.float64]
+    fingerprint: str
     seconds: float
 
     @property
@@ -142,8 +145,9 @@ def measure(
 
     loader = MapLoader(cache, frames=one.frames, device=device)
     limit = None if memory is None else int(memory * 1e9)
+    watched = Watched(drawn, cache.videos.id)
     start = time.monotonic()
     accuracies = evaluate(
-        one.head.to(device), loader, drawn, count, memory_bytes=limit, scratch=scratch, on_episodes=show
+        one.head.to(device), loader, watched, count, memory_bytes=limit, scratch=scratch, on_episodes=show
     )
-    return Score(one.name, accuracies, time.monotonic() - start)
+    return Score(one.name, accuracies, watched.fingerprint, time.monotonic() - start)

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ta2n.cache_schema.errors import InputError
 from ta2n.pipeline.cache import FeatureCache
 from ta2n.pipeline.commands.contenders import Contender, Score, from_checkpoint, from_method, measure
@@ -17,7 +19,8 @@ from ta2n.pipeline.config.protocols import Protocol
 from ta2n.pipeline.config.resolve import given_fields, make, recipe_fields, resolve
 from ta2n.pipeline.config.testing import EvaluateSettings
 from ta2n.pipeline.episodes import Episodes, EpisodeSequence
-from ta2n.pipeline.episodes.files import load_episodes, save_episodes
+from ta2n.pipeline.episodes.files import EpisodeList, load_episodes, save_episodes
+from ta2n.pipeline.evaluation.classes import SplitClasses, classes_of
 from ta2n.pipeline.evaluation.metrics import Estimate, paired_difference
 from ta2n.pipeline.evaluation.scratch import Scratch, scratch_folder
 
@@ -33,7 +36,7 @@ class Evaluation:
         split: that the episodes are of.
         protocol: name of the protocol.
         settings: way, shot, queries, number and seed of the episodes.
-        videos: clips of the split.
+        classes: of the split: those that the episodes are of, and those left out for too few usable clips.
         scores: of the head, and of the one that it was compared with.
     """
 
@@ -41,8 +44,13 @@ class Evaluation:
     split: str
     protocol: str
     settings: EvaluateSettings
-    videos: int
+    classes: SplitClasses
     scores: tuple[Score, ...]
+
+    @property
+    def videos(self) -> int:
+        """Clips that the episodes are drawn from."""
+        return self.classes.videos
 
     @property
     def accuracy(self) -> Estimate:
@@ -54,7 +62,7 @@ class Evaluation:
         """First − second, episode by episode; None where there is no second."""
         if len(self.scores) == 1:
             return None
-        return paired_difference(self.scores[0].accuracies, self.scores[1].accuracies)
+        return paired_difference(self.scores[0], self.scores[1])
 
 
 @takes(*_TEST)
@@ -133,8 +141,14 @@ def evaluate(
         measure(one, opened, drawn, shape.episodes, device=where, memory=memory, scratch=room, on_progress=on_progress)
         for one in contenders
     )
-    videos = int((opened.labels(split) >= 0).sum())
-    return Evaluation(opened.manifest.dataset, split, asked.name, shape, videos, scores)
+    return Evaluation(opened.manifest.dataset, split, asked.name, shape, _classes(opened, split, shape, drawn), scores)
+
+
+def _classes(cache: FeatureCache, split: str, shape: EvaluateSettings, drawn: EpisodeSequence) -> SplitClasses:
+    listed = None
+    if isinstance(drawn, EpisodeList):
+        listed = np.unique(np.concatenate([one.support for one in drawn.take(shape.episodes)]))
+    return classes_of(cache, split, needed=shape.shot + shape.queries, listed=listed)
 
 
 def _second(against: AnyPath, cache: FeatureCache, seed: int, on_note: OnNote | None) -> Contender:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from ta2n.cache_schema.errors import InputError, MissingError
+from ta2n.cache_schema.plain_json import to_json
 from ta2n.pipeline.episodes.sampling import Episode, Episodes
 
 FORMAT = "ta2n-episodes-1"
@@ -90,7 +91,7 @@ def save_episodes(
         "episodes": [[[place[row] for row in part.tolist()] for part in (one.support, one.query)] for one in drawn],
     }
     values["sha256"] = _digest(values)
-    data = json.dumps(values, ensure_ascii=False, separators=(",", ":")).encode()
+    data = to_json(values, ensure_ascii=False, separators=(",", ":")).encode()
     file.parent.mkdir(parents=True, exist_ok=True)
     partial = file.with_name(f".{file.name}.partial")
     # No time in the header: the same episodes give the same bytes.
@@ -154,7 +155,7 @@ def _read(file: Path) -> dict[str, Any]:
 
 
 def _digest(values: dict[str, Any]) -> str:
-    text = json.dumps([values[name] for name in _FIELDS], ensure_ascii=False, separators=(",", ":"))
+    text = to_json([values[name] for name in _FIELDS], ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 
 

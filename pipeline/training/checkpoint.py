@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ta2n.cache_schema.errors import InputError, MissingError
+from ta2n.cache_schema.plain_json import to_json
 from ta2n.pipeline.heads import Head, build_head
 from ta2n.pipeline.training.header import check_head, check_run
 
@@ -93,7 +94,7 @@ def save_checkpoint(file: Path, checkpoint: Checkpoint) -> None:
     partial = partial_of(file)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in checkpoint.tensors.items()}
     # One text, as safetensors writes several in any order.
-    header = json.dumps({_CHECKSUM: checksum_of(tensors, checkpoint.metadata), **checkpoint.metadata})
+    header = to_json({_CHECKSUM: checksum_of(tensors, checkpoint.metadata), **checkpoint.metadata})
     try:
         # Not its save_file, whose errors do not say what was wrong with the disk.
         partial.write_bytes(safetensors.torch.save(tensors, metadata={_KEY: header}))
@@ -155,7 +156,7 @@ def checksum_of(tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> s
         digest.update(f"{name}\t{tensor.dtype}\t{tuple(tensor.shape)}\n".encode())
         digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
     # Once through JSON, so that what is written has the digest of what is read: (1, 2) becomes [1, 2].
-    digest.update(json.dumps(json.loads(json.dumps(metadata)), sort_keys=True).encode())
+    digest.update(json.dumps(json.loads(to_json(metadata)), sort_keys=True).encode())
     return digest.hexdigest()
 
 

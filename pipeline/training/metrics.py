@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from ta2n.cache_schema.errors import InputError
+from ta2n.cache_schema.plain_json import to_json
 from ta2n.pipeline.evaluation.metrics import Estimate
 from ta2n.pipeline.training.checkpoint import partial_of
 from ta2n.pipeline.training.settings import Progress
@@ -21,8 +22,7 @@ def line_of(progress: Progress, epoch: int, result: Estimate | None) -> dict[str
         **{f"train_loss_{name}": value for name, value in progress.terms.items()},
         "train_accuracy": progress.accuracy if epoch else None,
         "val_accuracy": result.mean if result else None,
-        # A single episode has no interval, and JSON no infinity.
-        "val_interval": result.interval if result and result.episodes > 1 else None,
+        "val_interval": result.interval if result else None,
     }
 
 
@@ -74,7 +74,7 @@ def history_of(folder: Path, progress: Progress) -> list[dict[str, Any]]:
 
 
 def _text(line: dict[str, Any]) -> str:
-    return json.dumps(line) + "\n"
+    return to_json(line) + "\n"
 
 
 def _parsed(text: str) -> dict[str, Any] | None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ta2n.cache_schema.errors import InputError
+from ta2n.cache_schema.plain_json import to_json
 from ta2n.pipeline.heads import HEADS
 from ta2n.pipeline.training.clips import clip_changes
 from ta2n.pipeline.training.settings import Progress, Settings
@@ -30,7 +31,7 @@ def changes(stored: Mapping[str, Any], wanted: Mapping[str, Any], settings: Sett
         settings: of the run that is asked for; its class has the defaults.
     """
     usual = _defaults(settings)
-    wanted = json.loads(json.dumps(wanted))
+    wanted = json.loads(to_json(wanted))
     sections = ["settings", *(name for name in wanted if name != "settings")]
     told: list[str] = []
     seen: set[str] = set()

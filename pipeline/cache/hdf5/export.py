@@ -12,7 +12,6 @@ same export.
 """
 
 import hashlib
-import json
 import os
 import re
 import shutil
@@ -27,6 +26,7 @@ from numpy.typing import NDArray
 from ta2n.cache_schema.errors import DamagedCacheError, InputError
 from ta2n.cache_schema.layout import State, digest
 from ta2n.cache_schema.lock import writing
+from ta2n.cache_schema.plain_json import to_json
 from ta2n.pipeline.cache.hdf5.source import COLUMNS, Hdf5Source
 from ta2n.pipeline.cache.reader import FeatureCache
 from ta2n.pipeline.cache.verify import sound_map
@@ -76,7 +76,7 @@ def export_hdf5(cache: FeatureCache, file: Path, *, compression: str = "none", o
 
 def _identity(cache: FeatureCache, compression: str) -> str:
     source = cache.source
-    about = json.dumps([source.manifest.to_dict(), source.shape, source.shard_size, source.compression, compression])
+    about = to_json([source.manifest.to_dict(), source.shape, source.shard_size, source.compression, compression])
     found = hashlib.sha256(about.encode() + source.videos.to_bytes())
     for name in COLUMNS:
         found.update(np.ascontiguousarray(source.column(name)).tobytes())
@@ -108,7 +108,7 @@ def _done(cache: FeatureCache, rows: range) -> Iterator[tuple[int, int]]:
 def _write_head(cache: FeatureCache, target: Any, compression: str) -> Any:
     """Everything but the maps; returns their data set."""
     source = cache.source
-    target.attrs["ta2n"] = json.dumps(source.manifest.to_dict())
+    target.attrs["ta2n"] = to_json(source.manifest.to_dict())
     target.attrs["shard_size"], target.attrs["compression"] = source.shard_size, source.compression
     for name in COLUMNS:
         target.create_dataset(name, data=source.column(name))

@@ -1,30 +1,18 @@
-"""The table: ours beside the published, one sheet for a data set and a number of shots."""
+"""Entries of the table: a method on a data set with a number of shots, ours and the published."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from ta2n.pipeline.evaluation.metrics import Estimate, estimate, paired_difference
+from ta2n.cache_schema.plain_json import finite
+from ta2n.pipeline.evaluation.classes import SplitClasses
+from ta2n.pipeline.evaluation.metrics import Estimate, estimate, paired_difference, require_same_episodes
 from ta2n.pipeline.report.table.rows import PublishedResult
-from ta2n.pipeline.report.table.runs import BASELINE, MethodResult
-from ta2n.pipeline.report.table.sheet import Sheet
-
-_COLUMNS = (
-    "method",
-    "frozen backbone",
-    "against ProtoNet",
-    "fine-tuned",
-    "published",
-    "frozen − published",
-    "videos",
-    "seeds",
-    "MACs",
-    "train ms",
-    "test ms",
-)
+from ta2n.pipeline.report.table.runs import BASELINE
+from ta2n.pipeline.report.table.tested import MethodResult
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +29,9 @@ class TableEntry:
         tuned: the same end to end, on features of a backbone that was trained with the head.
         tuned_missing: why there is none.
         published: what others published.
+
+    Raises:
+        InputError: its runs were not tested on the same episodes, so that there is no mean over them.
     """
 
     dataset: str
@@ -53,10 +44,19 @@ class TableEntry:
     tuned_missing: str = ""
     published: PublishedResult | None = None
 
+    def __post_init__(self) -> None:
+        for run in self.runs[1:]:
+            require_same_episodes(self.runs[0], run)
+
     @property
-    def accuracies(self) -> np.ndarray[Any, np.dtype[np.float64]]:
+    def accuracies(self) -> NDArray[np.float64]:
         """Of each test episode, the mean over seeds."""
         return np.asarray(np.mean([run.accuracies for run in self.runs], axis=0), dtype=np.float64)
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the test episodes; empty where there is no run."""
+        return self.runs[0].fingerprint if self.runs else ""
 
     @property
     def accuracy(self) -> Estimate | None:
@@ -75,100 +75,52 @@ class TableEntry:
         return self.accuracy.mean - self.published.percent / 100 if self.accuracy and self.published else None
 
 
-def to_sheets(entries: Sequence[TableEntry], *, way: int) -> list[Sheet]:
-    """A sheet for each data set and number of shots, in the order in which they first occur."""
-    groups: dict[tuple[str, int], list[TableEntry]] = {}
-    for entry in entries:
-        groups.setdefault((entry.dataset, entry.shot), []).append(entry)
-    return [_sheet(dataset, shot, way, group) for (dataset, shot), group in groups.items()]
-
-
-def _sheet(dataset: str, shot: int, way: int, group: Sequence[TableEntry]) -> Sheet:
-    marks: dict[str, str] = {}
-    rows = tuple(_cells(entry, _baseline(group), marks) for entry in group)
-    notes = tuple(f"{mark} {text}" for text, mark in marks.items())
-    return Sheet(f"{dataset}, {way}-way {shot}-shot", _COLUMNS, rows, notes)
-
-
-def _baseline(group: Sequence[TableEntry]) -> TableEntry | None:
+def baseline(group: Sequence[TableEntry]) -> TableEntry | None:
+    """ProtoNet's entry among those of one data set and number of shots; None where it has no run."""
     return next((entry for entry in group if entry.method == BASELINE and entry.runs), None)
 
 
 def against_baseline(entry: TableEntry, base: TableEntry | None) -> Estimate | None:
-    """The paired difference to ProtoNet on the same data set and shots; None for ProtoNet and where it is missing."""
-    if base is None or not entry.runs or entry.method == BASELINE or len(base.accuracies) != len(entry.accuracies):
+    """The paired difference to ProtoNet on the same data set and shots.
+
+    None for ProtoNet, where either is missing, and where the two were tested on different episodes.
+    """
+    if base is None or not entry.runs or entry.method == BASELINE or entry.fingerprint != base.fingerprint:
         return None
-    return paired_difference(entry.accuracies, base.accuracies)
+    return paired_difference(entry, base)
 
 
-def _cells(entry: TableEntry, base: TableEntry | None, marks: dict[str, str]) -> tuple[str, ...]:
-    ours, published, above = entry.accuracy, entry.published, entry.above_published
-    difference = against_baseline(entry, base)
-    first = entry.runs[0] if entry.runs else None
-    return (
-        entry.title,
-        ours.percent() if ours else f"none {_mark(entry.missing, marks)}",
-        difference.percent(signed=True) if difference else "",
-        entry.tuned.accuracy.percent() if entry.tuned else f"none {_mark(entry.tuned_missing, marks)}",
-        f"{published.percent:.1f} {_mark(_source(published), marks)}" if published else "none",
-        "" if above is None else f"{100 * above:+.1f}",
-        str(first.videos) if first else "",
-        _seeds(entry),
-        count(first.costs.macs) if first else "",
-        f"{np.median([run.costs.train_ms for run in entry.runs]):.1f}" if first else "",
-        f"{np.median([run.test_ms for run in entry.runs]):.2f}" if first else "",
-    )
-
-
-def _seeds(entry: TableEntry) -> str:
-    spread = entry.spread
-    return (str(len(entry.runs)) if entry.runs else "") + ("" if spread is None else f" (± {100 * spread:.2f})")
-
-
-def _source(published: PublishedResult) -> str:
+def source_of(published: PublishedResult) -> str:
+    """Where a published number is from, and what it is of."""
     where = published.note or "read in a published table"
     return f"{published.backbone}, {where}; published results train the backbone end to end"
-
-
-def _mark(text: str, marks: dict[str, str]) -> str:
-    """The footnote mark of a text, a new one where it has none."""
-    if text not in marks:
-        marks[text] = f"[{len(marks) + 1}]"
-    return marks[text]
-
-
-def count(number: float) -> str:
-    """A number of operations, e.g. ``8.33 G``."""
-    for unit in ("", " k", " M"):
-        if number < 1000:
-            return f"{number:.3g}{unit}"
-        number /= 1000
-    return f"{number:.3g} G"
 
 
 def as_record(entry: TableEntry, entries: Sequence[TableEntry]) -> dict[str, Any]:
     """An entry for a machine: shares of 1, milliseconds, bytes; None where there is nothing."""
     group = [other for other in entries if (other.dataset, other.shot) == (entry.dataset, entry.shot)]
-    difference = against_baseline(entry, _baseline(group))
+    difference = against_baseline(entry, baseline(group))
     ours, published = entry.accuracy, entry.published
     first = entry.runs[0] if entry.runs else None
-    return {
+    classes = first.classes.as_record() if first else dict.fromkeys(SplitClasses(0, (), 0).as_record())
+    record = {
         "dataset": entry.dataset,
         "method": entry.method,
         "shot": entry.shot,
         "accuracy": ours.mean if ours else None,
-        "interval": _finite(ours.interval) if ours else None,
+        "interval": ours.interval if ours else None,
         "missing": entry.missing or None,
         "against_protonet": difference.mean if difference else None,
-        "against_protonet_interval": _finite(difference.interval) if difference else None,
+        "against_protonet_interval": difference.interval if difference else None,
         "tuned_accuracy": entry.tuned.accuracy.mean if entry.tuned else None,
-        "tuned_interval": _finite(entry.tuned.accuracy.interval) if entry.tuned else None,
+        "tuned_interval": entry.tuned.accuracy.interval if entry.tuned else None,
         "tuned_missing": entry.tuned_missing or None,
         "published": published.percent / 100 if published else None,
-        "published_source": _source(published) if published else None,
+        "published_source": source_of(published) if published else None,
         "above_published": entry.above_published,
         "episodes": ours.episodes if ours else None,
-        "videos": first.videos if first else None,
+        "fingerprint": entry.fingerprint or None,
+        **classes,
         "seeds": len(entry.runs),
         "seed_spread": entry.spread,
         "parameters": first.costs.parameters if first else None,
@@ -177,7 +129,4 @@ def as_record(entry: TableEntry, entries: Sequence[TableEntry]) -> dict[str, Any
         "test_ms": first.test_ms if first else None,
         "peak_bytes": first.costs.peak_bytes if first else None,
     }
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
+    return dict(finite(record))

@@ -8,7 +8,7 @@ import torch
 from ta2n.pipeline.cache import FeatureCache
 from ta2n.pipeline.evaluation.costs import count_embed_macs, count_macs
 from ta2n.pipeline.heads import build_head
-from ta2n.pipeline.report.table.runs import TestEpisodes
+from ta2n.pipeline.report.table.episodes import TestEpisodes
 from ta2n.pipeline.training.settings import Settings
 
 # Heads reach about a third of the rate of one large product, and a backward pass takes about two forward passes.

@@ -8,10 +8,10 @@ import tiny_cache
 import torch
 
 from ta2n.pipeline.cache import FeatureCache
+from ta2n.pipeline.report.table.episodes import TestEpisodes
 from ta2n.pipeline.report.table.fill import TablePlan, fill, without_store
 from ta2n.pipeline.report.table.forecast import forecast_run, product_rate
 from ta2n.pipeline.report.table.rows import TableRow
-from ta2n.pipeline.report.table.runs import TestEpisodes
 from ta2n.pipeline.training.loop import train_head
 from ta2n.pipeline.training.settings import Settings
 
