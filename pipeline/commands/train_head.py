@@ -92,10 +92,9 @@ def plan_training(
 
     def found(method: str, shot: int) -> tuple[Settings, list[str]]:
         said = {**(settings or {}), "shot": shot}
-        run, notes = run_settings(
+        return run_settings(
             opened, method, asked.protocol, said, asked.recipe.train, device=where, head_options=options
         )
-        return run, notes + _unused_patience(run, said, asked.recipe.train)
 
     pairs = [found(method, shot) for shot in shots for method in methods]
     # Several runs have notes in common, which are told once.
@@ -104,15 +103,6 @@ def plan_training(
     folder = path_of(out) or _usual_folder(opened, runs)
     room = Scratch(scratch_folder(path_of(scratch), beside=folder), on_note)
     return TrainPlan(opened, asked.name, runs, folder, where, _test_of(runs[0], asked, test_episodes), room)
-
-
-def _unused_patience(run: Settings, *said: Mapping[str, Any]) -> list[str]:
-    """A line where patience is asked for and does nothing; its default is as good as the usual number of epochs."""
-    asked = any(layer.get("patience") is not None for layer in said)
-    if not asked or (run.val_episodes and run.patience < run.epochs):
-        return []
-    why = f"--epochs {run.epochs} end first" if run.val_episodes else "--val-episodes 0 selects nothing"
-    return [f"note: --patience {run.patience} does nothing: {why}"]
 
 
 def _test_of(run: Settings, asked: Chosen, test_episodes: int | None) -> EvaluateSettings:

@@ -59,24 +59,6 @@ def test_fewer_epochs_than_a_folder_holds_are_refused_or_answered(feats: Path, t
     assert json.loads(again.stdout)["episodes"] == 6
 
 
-@pytest.mark.parametrize(
-    ("flags", "noted"),
-    [
-        (("--epochs", "2", "--patience", "2"), "--patience 2 does nothing: --epochs 2 end first"),
-        (("--epochs", "2", "--patience", "9"), "--patience 9 does nothing: --epochs 2 end first"),
-        (("--epochs", "2", "--patience", "1", "--val-episodes", "0"), "does nothing: --val-episodes 0 selects nothing"),
-        (("--epochs", "2", "--patience", "1"), ""),
-        (("--epochs", "2"), ""),
-        ((), ""),
-    ],
-)
-def test_patience_that_does_nothing_is_said(feats: Path, tmp_path: Path, flags: tuple[str, ...], noted: str) -> None:
-    found = train(feats, tmp_path / "run", *flags, "--dry-run")
-    assert found.exit_code == 0
-    assert ("does nothing" in found.stderr) == bool(noted)
-    assert noted in found.stderr
-
-
 @pytest.mark.parametrize("command", ["train-head", "evaluate", "table"])
 def test_a_scratch_folder_that_is_not_there_is_refused_before_anything(
     feats: Path, tmp_path: Path, command: str, monkeypatch: pytest.MonkeyPatch
