@@ -96,7 +96,7 @@ def save_checkpoint(file: Path, checkpoint: Checkpoint) -> None:
     # One text, as safetensors writes several in any order.
     header = to_json({_CHECKSUM: checksum_of(tensors, checkpoint.metadata), **checkpoint.metadata})
     try:
-        # Not its save_file, whose errors do not say what was wrong with the disk.
+        # Not its save_file: a kill there leaves a file of a name that nobody knows.
         partial.write_bytes(safetensors.torch.save(tensors, metadata={_KEY: header}))
         partial.replace(file)
     except OSError as error:

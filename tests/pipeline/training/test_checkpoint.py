@@ -4,6 +4,8 @@ import dataclasses
 import errno
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -264,3 +266,33 @@ def test_a_full_disk_names_the_file_and_leaves_nothing(tmp_path: Path, monkeypat
 def test_what_training_continues_from_is_no_head(run: Path) -> None:
     with pytest.raises(InputError, match=r"last\.safetensors: is what training continues from; the head is in best"):
         load_checkpoint(run / LAST).build()
+
+
+SAVING = """
+import os, sys
+from pathlib import Path
+import torch
+from ta2n.pipeline.training.checkpoint import Checkpoint, save_checkpoint
+
+def killed(self, data):
+    with self.open("wb") as file:
+        file.write(data[: len(data) // 2])
+        file.flush()
+        os.kill(os.getpid(), 9)
+
+Path.write_bytes = killed
+save_checkpoint(Path(sys.argv[1]), Checkpoint({"weight": torch.zeros(1000)}, {}))
+"""
+
+
+def test_a_kill_while_it_is_written_leaves_the_old_one_and_what_the_next_run_removes(
+    cache: FeatureCache, run: Path
+) -> None:
+    before = (run / BEST).read_bytes()
+    ended = subprocess.run([sys.executable, "-c", SAVING, str(run / BEST)], check=False)
+    assert ended.returncode == -9
+    assert (run / BEST).read_bytes() == before
+    names = {BEST, LAST, "metrics.jsonl"}
+    assert {file.name for file in run.iterdir()} == {*names, f".{BEST}.partial"}
+    train(cache, run, epochs=1)
+    assert {file.name for file in run.iterdir()} == names
