@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from ta2n.cache_schema.errors import InputError
 from ta2n.cli import options
-from ta2n.cli.console import print_json, size, stdout, table
+from ta2n.cli.console import print_json, shown_in_line, size, stdout, table
 
 if TYPE_CHECKING:
     from ta2n.pipeline.report.table.runs import ComparedRow

@@ -52,6 +52,7 @@ def evaluate(
             metavar="FILE",
         ),
     ] = None,
+    scratch: options.Scratch = None,
     device: options.Device = "auto",
     as_json: options.AsJson = False,
 ) -> None:
@@ -76,6 +77,7 @@ def evaluate(
             split_file=split_file,
             memory=memory,
             episodes_file=episodes_file,
+            scratch=scratch,
             device=device,
             on_note=note,
             on_progress=show,

@@ -72,6 +72,7 @@ def make_table(
     given: Given,
     test_episodes: Annotated[int | None, typer.Option(help="Test episodes. \\[default: the protocol's]", min=2)] = None,
     protocol: options.ProtocolName = None,
+    scratch: options.Scratch = None,
     device: options.Device = "auto",
     dry_run: Annotated[bool, typer.Option(help="Show what would be run, with time and disk, and stop.")] = False,
     as_json: options.AsJson = False,
@@ -89,6 +90,7 @@ def make_table(
     from ta2n.pipeline.commands.tables import chosen as choose
     from ta2n.pipeline.config.resolve import given_fields
     from ta2n.pipeline.datasets.sources import find_sources
+    from ta2n.pipeline.evaluation.scratch import Scratch, scratch_folder
     from ta2n.pipeline.report.table.entries import as_record
     from ta2n.pipeline.report.table.episodes import TestEpisodes
     from ta2n.pipeline.report.table.files import write_table
@@ -123,6 +125,7 @@ def make_table(
         runs=out,
         tuned=tuned,
         device=where,
+        scratch=Scratch(scratch_folder(scratch, beside=out), note),
     )
     if demo:
         note(f"no features in {cache}, and no data set on disk.\n{sources.how_to_get_them(cache)}")

@@ -31,4 +31,6 @@ def compare_planned(plan: TrainPlan, *, on_note: OnNote | None = None) -> list[C
 
     test = TestEpisodes(episodes=plan.test.episodes, queries=plan.test.queries, seed=plan.test.seed)
     with naming(plan.folder):
-        return compare(plan.cache, runs, plan.folder, test, device=plan.device, on_run=show, on_note=on_note)
+        return compare(
+            plan.cache, runs, plan.folder, test, device=plan.device, scratch=plan.scratch, on_run=show, on_note=on_note
+        )

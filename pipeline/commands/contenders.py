@@ -19,6 +19,7 @@ from ta2n.pipeline.episodes import EpisodeSequence
 from ta2n.pipeline.episodes.fingerprint import Watched
 from ta2n.pipeline.evaluation.evaluate import evaluate
 from ta2n.pipeline.evaluation.metrics import Estimate, estimate
+from ta2n.pipeline.evaluation.scratch import Scratch
 from ta2n.pipeline.heads import Head, build_head
 from ta2n.pipeline.training.checkpoint import load_checkpoint
 
@@ -76,6 +77,7 @@ def from_checkpoint(path: Path, cache: FeatureCache, *, on_note: OnNote | None =
     """
     stored = load_checkpoint(path)
     metadata = stored.metadata
+    tell(stored.notes(), on_note)
     stored.require_features(cache.manifest.features(), source=path, store=cache.path)
     if metadata["dataset"] != cache.manifest.dataset:
         tell([f"note: {path} was trained on {metadata['dataset']}, and is tested on {cache.manifest.dataset}"], on_note)
@@ -123,6 +125,7 @@ def measure(
     *,
     device: torch.device,
     memory: float | None = None,
+    scratch: Scratch | None = None,
     on_progress: OnProgress | None = None,
 ) -> Score:
     """Evaluates a head on the first ``count`` episodes.
@@ -134,6 +137,7 @@ def measure(
         count: how many of them.
         device: where the head runs.
         memory: GB for what is computed once per video; None is half of what is free.
+        scratch: where what exceeds that goes; None is the system's folder for temporary files.
         on_progress: gets how far it is.
     """
 
@@ -145,5 +149,7 @@ def measure(
     limit = None if memory is None else int(memory * 1e9)
     watched = Watched(drawn, cache.videos.id)
     start = time.monotonic()
-    accuracies = evaluate(one.head.to(device), loader, watched, count, memory_bytes=limit, on_episodes=show)
+    accuracies = evaluate(
+        one.head.to(device), loader, watched, count, memory_bytes=limit, scratch=scratch, on_episodes=show
+    )
     return Score(one.name, accuracies, watched.fingerprint, time.monotonic() - start)

@@ -23,6 +23,7 @@ from ta2n.pipeline.episodes import Episodes, EpisodeSequence
 from ta2n.pipeline.episodes.files import EpisodeList, load_episodes, save_episodes
 from ta2n.pipeline.evaluation.classes import SplitClasses, classes_of
 from ta2n.pipeline.evaluation.metrics import Estimate, paired_difference
+from ta2n.pipeline.evaluation.scratch import Scratch, scratch_folder
 
 _TEST = (EvaluateSettings,)
 _MOST_GB = 1_000_000
@@ -82,6 +83,7 @@ def evaluate(
     split_file: AnyPath | None = None,
     memory: float | None = None,
     episodes_file: AnyPath | None = None,
+    scratch: AnyPath | None = None,
     device: str = "auto",
     on_note: OnNote | None = None,
     on_progress: OnProgress | None = None,
@@ -103,6 +105,7 @@ def evaluate(
         split_file: a JSON file of classes by split.
         memory: GB for what is computed once per video; None is half of what is free.
         episodes_file: a list of episodes: used where it is there, else written.
+        scratch: folder for what does not fit in memory; None is the one that the store is in.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         on_note: gets lines worth knowing.
         on_progress: gets how far the evaluation of each head is.
@@ -126,6 +129,7 @@ def evaluate(
     tell((*asked.notes, *notes), on_note)
     where = torch_device(device)
     opened = open_cache(Path(cache), dataset, path_of(split_file))
+    room = Scratch(scratch_folder(path_of(scratch), beside=opened.path), on_note)
     seed = said.get("seed", 0)
     if checkpoint is not None:
         first = from_checkpoint(Path(checkpoint), opened, on_note=on_note)
@@ -140,7 +144,7 @@ def evaluate(
         shape = _shape(said, recipe_fields(_TEST, asked.recipe.test), first, asked.protocol)
         drawn = _drawn(file, opened, split, shape, on_note)
     scores = tuple(
-        measure(one, opened, drawn, shape.episodes, device=where, memory=memory, on_progress=on_progress)
+        measure(one, opened, drawn, shape.episodes, device=where, memory=memory, scratch=room, on_progress=on_progress)
         for one in contenders
     )
     return Evaluation(opened.manifest.dataset, split, asked.name, shape, _classes(opened, split, shape, drawn), scores)

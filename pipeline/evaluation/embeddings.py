@@ -1,9 +1,7 @@
 """What a head computes from one video alone, computed once and kept: on the GPU, in memory or in a file."""
 
-import math
-import os
-import shutil
 import tempfile
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -12,6 +10,7 @@ from torch import Tensor
 
 from ta2n.pipeline.cache.in_memory import free_bytes
 from ta2n.pipeline.cache.loader import MapLoader
+from ta2n.pipeline.evaluation.scratch import Scratch
 from ta2n.pipeline.heads import Embedding, Head
 
 _BATCH = 16
@@ -41,13 +40,18 @@ class Embeddings:
 
 
 def embed_all(
-    head: Head, loader: MapLoader, rows: NDArray[np.int64], shot: int, memory_bytes: int | None = None
+    head: Head,
+    loader: MapLoader,
+    rows: NDArray[np.int64],
+    shot: int,
+    memory_bytes: int | None = None,
+    scratch: Scratch | None = None,
 ) -> Embeddings | None:
     """Embeds every row, in order, and keeps the results in the fastest storage that takes them.
 
     On a CUDA device they stay there where they fit into half of what is free; else they go to this machine's memory;
-    beyond ``memory_bytes`` they spill into a file without a name in the system's folder for temporary files
-    (``TMPDIR``), which the system caches with what memory it has and drops when the results are dropped.
+    beyond ``memory_bytes`` they spill into files without a name, which the system caches with what memory it has and
+    drops when the results are dropped.
 
     Args:
         head: in the mode it is in.
@@ -55,16 +59,18 @@ def embed_all(
         rows: (R,), at least one.
         shot: K of the episodes to come.
         memory_bytes: of the results in memory; None is half of what is free.
+        scratch: the folder of the files; None is the system's for temporary files.
 
     Returns:
         None where they do not fit in that folder either.
     """
+    scratch = scratch or Scratch(Path(tempfile.gettempdir()))
     first = head.embed(loader.test(rows[:_BATCH]), shot=shot)
     size = sum(tensor.nbytes for tensor in first.values()) // len(rows[:_BATCH]) * len(rows)
-    storage = _storage(size, loader.device, memory_bytes)
+    storage = _storage(size, loader.device, memory_bytes, scratch)
     if storage is None:
         return None
-    kept = {name: _allocate(storage, (len(rows), *tensor.shape[1:]), tensor) for name, tensor in first.items()}
+    kept = {name: _allocate(storage, (len(rows), *tensor.shape[1:]), tensor, scratch) for name, tensor in first.items()}
     for start in range(0, len(rows), _BATCH):
         chosen = rows[start : start + _BATCH]
         part = first if start == 0 else head.embed(loader.test(chosen), shot=shot)
@@ -73,20 +79,16 @@ def embed_all(
     return Embeddings(kept, loader.device)
 
 
-def _storage(size: int, device: torch.device, memory_bytes: int | None) -> str | None:
+def _storage(size: int, device: torch.device, memory_bytes: int | None, scratch: Scratch) -> str | None:
     if device.type == "cuda" and size <= free_bytes(device) // 2:
         return "device"
     if size <= (free_bytes(torch.device("cpu")) // 2 if memory_bytes is None else memory_bytes):
         return "memory"
     # What is written there may not fill the disk that others write to as well.
-    return "file" if size <= shutil.disk_usage(tempfile.gettempdir()).free * 3 // 4 else None
+    return "file" if size <= scratch.free() * 3 // 4 else None
 
 
-def _allocate(storage: str, shape: tuple[int, ...], like: Tensor) -> Tensor:
-    if storage != "file":
-        return torch.empty(shape, dtype=like.dtype, device=like.device if storage == "device" else "cpu")
-    with tempfile.NamedTemporaryFile(prefix="ta2n-") as file:
-        # Reserved at once: a map of a file that the disk cannot hold ends the process when it is written to.
-        if hasattr(os, "posix_fallocate"):  # not on macOS
-            os.posix_fallocate(file.fileno(), 0, math.prod(shape) * like.element_size())
-        return torch.from_file(file.name, shared=True, size=math.prod(shape), dtype=like.dtype).view(shape)
+def _allocate(storage: str, shape: tuple[int, ...], like: Tensor, scratch: Scratch) -> Tensor:
+    if storage == "file":
+        return scratch.empty(shape, like.dtype)
+    return torch.empty(shape, dtype=like.dtype, device=like.device if storage == "device" else "cpu")

@@ -10,6 +10,7 @@ import torch
 from ta2n.cache_schema.errors import InputError
 from ta2n.pipeline.cache import FeatureCache
 from ta2n.pipeline.config.stored import from_stored
+from ta2n.pipeline.evaluation.scratch import Scratch
 from ta2n.pipeline.report.table.entries import TableEntry
 from ta2n.pipeline.report.table.episodes import TestEpisodes, TestSplit
 from ta2n.pipeline.report.table.failures import Failure, attempt
@@ -35,6 +36,7 @@ class TablePlan:
         tuned: folder of what was trained end to end: ``<data set>/<method>-<K>shot`` holds a checkpoint and the store
             of that backbone's features.
         device: where the heads run.
+        scratch: where what does not fit in memory goes; None is beside each run.
     """
 
     rows: Sequence[TableRow]
@@ -45,6 +47,7 @@ class TablePlan:
     runs: Path
     tuned: Path
     device: torch.device
+    scratch: Scratch | None = None
 
 
 OnRun = Callable[[TableRow, int, int], None]
@@ -126,7 +129,7 @@ def _runs(
             on_run(row, shot, seed)
         settings = plan.settings(tests.cache, row, shot, seed)
         folder = plan.runs / tests.cache.manifest.dataset / f"{row.method}-{shot}shot-seed{seed}"
-        runs.append(train_and_test(tests, settings, folder, device=plan.device, on_note=on_note))
+        runs.append(train_and_test(tests, settings, folder, device=plan.device, scratch=plan.scratch, on_note=on_note))
     return tuple(runs)
 
 
@@ -147,4 +150,4 @@ def _tuned(dataset: str, row: TableRow, shot: int, plan: TablePlan, on_note: OnN
     if settings.shot != shot:
         raise InputError(f"{folder}: its checkpoint was trained with {settings.shot} shots, expected {shot}")
     tests = TestSplit(FeatureCache.open(folder), plan.test)
-    return result_of(tests, settings, folder, device=plan.device, on_note=on_note)
+    return result_of(tests, settings, folder, device=plan.device, scratch=plan.scratch, on_note=on_note)

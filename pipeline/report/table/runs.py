@@ -12,6 +12,7 @@ from ta2n.cache_schema.errors import InputError
 from ta2n.cache_schema.lock import writing
 from ta2n.pipeline.cache import FeatureCache
 from ta2n.pipeline.evaluation.metrics import paired_difference
+from ta2n.pipeline.evaluation.scratch import Scratch
 from ta2n.pipeline.report.table.episodes import TestEpisodes, TestSplit
 from ta2n.pipeline.report.table.failures import Failure, attempt
 from ta2n.pipeline.report.table.kept import OnNote
@@ -47,6 +48,7 @@ def compare(
     test: TestEpisodes,
     *,
     device: torch.device,
+    scratch: Scratch | None = None,
     on_run: Callable[[Settings], None] | None = None,
     on_note: OnNote | None = None,
 ) -> list[ComparedRow]:
@@ -58,6 +60,7 @@ def compare(
         folder: holds ``<method>-<shot>shot`` for each.
         test: the test episodes.
         device: where the heads run.
+        scratch: where what does not fit in memory goes; None is beside each run.
         on_run: called before each run.
         on_note: gets lines worth knowing.
 
@@ -75,7 +78,8 @@ def compare(
             if on_run:
                 on_run(settings)
             own = folder / f"{settings.method}-{settings.shot}shot"
-            found = attempt(partial(train_and_test, tests, settings, own, device=device, on_note=on_note))
+            run = partial(train_and_test, tests, settings, own, device=device, scratch=scratch, on_note=on_note)
+            found = attempt(run)
             if isinstance(found, Failure):
                 rows.append(FailedRun(settings.method, settings.shot, found.reason))
             else:
@@ -102,7 +106,13 @@ def set_against_baseline(rows: Sequence[ComparedRow]) -> list[ComparedRow]:
 
 
 def train_and_test(
-    tests: TestSplit, settings: Settings, folder: Path, *, device: torch.device, on_note: OnNote | None = None
+    tests: TestSplit,
+    settings: Settings,
+    folder: Path,
+    *,
+    device: torch.device,
+    scratch: Scratch | None = None,
+    on_note: OnNote | None = None,
 ) -> MethodResult:
     """Trains one head, tests it, and measures what it costs.
 
@@ -114,5 +124,5 @@ def train_and_test(
         BusyError: another process writes in the folder.
     """
     tests.episodes(settings.way, settings.shot)  # before hours of training, if they cannot be drawn
-    train_head(tests.cache, settings, folder, device=device)
-    return result_of(tests, settings, folder, device=device, on_note=on_note)
+    train_head(tests.cache, settings, folder, device=device, scratch=scratch, on_note=on_note)
+    return result_of(tests, settings, folder, device=device, scratch=scratch, on_note=on_note)

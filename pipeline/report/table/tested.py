@@ -18,6 +18,7 @@ from ta2n.pipeline.evaluation.classes import SplitClasses
 from ta2n.pipeline.evaluation.costs import Costs, measure_costs
 from ta2n.pipeline.evaluation.evaluate import evaluate
 from ta2n.pipeline.evaluation.metrics import Estimate, estimate
+from ta2n.pipeline.evaluation.scratch import Scratch, scratch_folder
 from ta2n.pipeline.heads import Head
 from ta2n.pipeline.report.table.episodes import TestEpisodes, TestSplit
 from ta2n.pipeline.report.table.kept import OnNote, clips_digest, file_digest, measured_once
@@ -60,7 +61,13 @@ class MethodResult:
 
 
 def result_of(
-    tests: TestSplit, settings: Settings, folder: Path, *, device: torch.device, on_note: OnNote | None = None
+    tests: TestSplit,
+    settings: Settings,
+    folder: Path,
+    *,
+    device: torch.device,
+    scratch: Scratch | None = None,
+    on_note: OnNote | None = None,
 ) -> MethodResult:
     """Tests the head of a run and measures its costs, where that was not done before with everything the same.
 
@@ -69,6 +76,7 @@ def result_of(
         settings: of the run.
         folder: of the run.
         device: where the head runs.
+        scratch: where what does not fit in memory goes; None is beside the run.
         on_note: gets a line where something is measured again, with the reason.
 
     Raises:
@@ -83,11 +91,12 @@ def result_of(
     checkpoint.require_features(cache.manifest.features(), source=folder, store=cache.path)
     head = checkpoint.build().to(device)
     loader = MapLoader(cache, frames=settings.frames, device=device)
+    scratch = scratch or Scratch(scratch_folder(None, beside=folder), on_note)
     episodes = tests.episodes(settings.way, settings.shot)
     tested = measured_once(
         folder / _TEST,
         _test_key(tests, settings, weights, device),
-        lambda: _test(head, loader, episodes.drawn, test.episodes),
+        lambda: _test(head, loader, episodes.drawn, test.episodes, scratch),
         usual=defaults(TestEpisodes),
         on_note=on_note,
     )
@@ -144,10 +153,10 @@ def _common_key(tests: TestSplit, settings: Settings, weights: str, device: torc
     }
 
 
-def _test(head: Head, loader: MapLoader, drawn: Episodes, count: int) -> dict[str, Any]:
+def _test(head: Head, loader: MapLoader, drawn: Episodes, count: int, scratch: Scratch) -> dict[str, Any]:
     """The accuracy of each test episode, and the seconds that all took."""
     start = time.perf_counter()
-    accuracies = evaluate(head, loader, drawn, count)
+    accuracies = evaluate(head, loader, drawn, count, scratch=scratch)
     return {"accuracies": accuracies.tolist(), "seconds": time.perf_counter() - start}
 
 

@@ -14,6 +14,7 @@ import torch
 from ta2n.pipeline.cache import FeatureCache
 from ta2n.pipeline.cache.loader import MapLoader
 from ta2n.pipeline.evaluation.embeddings import Embeddings, embed_all
+from ta2n.pipeline.evaluation.scratch import Scratch
 from ta2n.pipeline.heads import Head, build_head
 
 ROWS = np.arange(100, 140)
@@ -63,14 +64,14 @@ def test_what_is_taken_is_what_the_head_gives(
     memory_bytes: int | None,
     in_file: bool,
 ) -> None:
-    files: list[str] = []
-    from_file = torch.from_file
+    folders: list[str] = []
+    temporary_file = tempfile.TemporaryFile
 
-    def watched(name: str, **options: Any) -> torch.Tensor:
-        files.append(name)
-        return from_file(name, **options)
+    def watched(**options: Any) -> Any:
+        folders.append(str(options["dir"]))
+        return temporary_file(**options)
 
-    monkeypatch.setattr(torch, "from_file", watched)
+    monkeypatch.setattr(tempfile, "TemporaryFile", watched)
     kept = kept_by(head, loader, memory_bytes)
     assert len(kept) == 40
     indices = np.array([39, 0, 17, 17])
@@ -81,7 +82,7 @@ def test_what_is_taken_is_what_the_head_gives(
     for name, tensor in expected.items():
         assert taken[name].dtype == tensor.dtype
         torch.testing.assert_close(taken[name], tensor, rtol=1e-5, atol=1e-6)
-    assert {Path(name).parent for name in files} == ({temporary} if in_file else set())
+    assert set(folders) == ({str(temporary)} if in_file else set())
     assert not list(temporary.iterdir())  # a file without a name goes with its last user
 
 
@@ -94,3 +95,18 @@ def test_a_disk_too_full_for_the_file(
         monkeypatch.setattr(shutil, "disk_usage", lambda path, free=free: Usage(free, 0, free))
         with torch.inference_mode():
             assert (embed_all(head, loader, ROWS, 1, 0) is not None) == fits
+
+
+def test_the_file_goes_where_it_is_asked_for(head: Head, loader: MapLoader, temporary: Path, tmp_path: Path) -> None:
+    used: list[Path] = []
+
+    class Watched(Scratch):
+        def empty(self, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
+            used.append(self.folder)
+            return super().empty(shape, dtype)
+
+    with torch.inference_mode():
+        kept = embed_all(head, loader, ROWS, 1, 0, Watched(tmp_path))
+    assert kept is not None
+    assert set(used) == {tmp_path}
+    assert set(tmp_path.iterdir()) == {temporary, loader.cache.path}

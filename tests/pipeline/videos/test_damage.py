@@ -8,8 +8,9 @@ import pytest
 import shared_data
 from synthetic_video import write_video
 
+from ta2n.cache_schema.values import UNCOUNTED
 from ta2n.pipeline.videos.damage import ErrorMessages
-from ta2n.pipeline.videos.decode import UNCOUNTED, DecodedClip, DecodeJob, FailedClip, decode_clip
+from ta2n.pipeline.videos.decode import DecodedClip, DecodeJob, FailedClip, decode_clip
 from ta2n.pipeline.videos.pool import DecodePool
 
 
