@@ -54,6 +54,8 @@ def _frames(path: Path) -> Iterator[av.VideoFrame]:
             stream = container.streams.best("video")
             if stream is None or cast(object, stream.codec_context) is None:
                 raise DecodeError(f"{path}: holds no video that can be decoded.")
+            # Several threads read some damaged streams otherwise than one does.
+            cast(av.VideoStream, stream).codec_context.thread_count = 1
             for packet in container.demux(stream):
                 try:
                     yield from cast(list[av.VideoFrame], packet.decode())

@@ -2,8 +2,8 @@
 
 decord stays the first decoder, for the containers and codecs on which reading it in order was found to give exactly
 the frames of a sequential decode. PyAV reads the rest. decord's index of a transport or program stream loses the frames
-before a later key frame, without a word, and of two Matroska files that were joined it reads the first alone; it has no
-AV1 decoder, and of a display matrix it reads the angle only, so that what is mirrored comes out turned.
+before a later key frame, without a word, and of two Matroska or AVI files that were joined it reads the first alone; it
+has no AV1 decoder, and of a display matrix it reads the angle only, so that what is mirrored comes out turned.
 """
 
 from collections.abc import Iterator
@@ -38,12 +38,14 @@ class Headers:
         codec: of the stream that ffmpeg takes for the best; empty where PyAV has no decoder for it.
         has_duration: whether the file says how long it is.
         orientation: of its display matrix.
+        in_parts: whether an AVI goes on behind its end, with a part of its own or with another file.
     """
 
     container: str
     codec: str
     has_duration: bool
     orientation: Orientation
+    in_parts: bool = False
 
 
 def read_headers(path: Path) -> Headers | None:
@@ -54,11 +56,21 @@ def read_headers(path: Path) -> Headers | None:
             if stream is None:
                 return None
             name, known = container.format.name, container.duration is not None
-            # AVI has no display matrix; where there can be one, it comes with the first frame.
-            first = None if name == "avi" else _first_frame(container, stream)
+            if name == "avi":  # which has no display matrix
+                return Headers(name, codec_name(stream), known, _UPRIGHT, _goes_on(path))
+            # Where there can be one, it comes with the first frame.
+            first = _first_frame(container, stream)
             return Headers(name, codec_name(stream), known, _UPRIGHT if first is None else orientation(first))
     except (av.FFmpegError, IndexError, UnicodeError, ValueError):
         return None
+
+
+def _goes_on(path: Path) -> bool:
+    """Whether another RIFF begins where the first one of a file says that it ends."""
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8)[4:], "little")
+        file.seek(8 + length + length % 2)
+        return file.read(4) == b"RIFF"
 
 
 def opened(path: Path) -> av.container.InputContainer:
@@ -76,7 +88,7 @@ def decoder_of(headers: Headers | None) -> str:
     if headers is None:
         return DECORD
     exact = headers.container in _EXACT_CONTAINERS and headers.codec in _EXACT_CODECS and headers.has_duration
-    return DECORD if exact and not mirrored(headers.orientation) else PYAV
+    return DECORD if exact and not (headers.in_parts or mirrored(headers.orientation)) else PYAV
 
 
 def best_video(container: av.container.InputContainer) -> av.VideoStream | None:

@@ -15,7 +15,8 @@ SAMPLE = 36
 
 def test_a_sample_of_mutants_holds(tmp_path: Path) -> None:
     (tmp_path / "sound").mkdir()
-    sources = originals(tmp_path / "sound", real=False)
+    # Of a damaged VP8 stream libav shows what lay in memory before: no two decodes need be alike.
+    sources = [one for one in originals(tmp_path / "sound", real=False) if one.name != "vp8.webm"]
     made = list(mutated_videos.mutants(tmp_path, sources, count=SAMPLE, seed=1))
     found = list(mutated_videos.verdicts(made, workers=2))
     assert [(verdict.mutant.name, verdict.detail) for verdict in found if verdict.outcome == "failed"] == []

@@ -110,11 +110,14 @@ def test_a_stream_that_changes_its_size_is_scaled_to_its_first_frame(tmp_path: P
     assert found.result == "same", found.detail
 
 
-def test_joined_files_are_read_to_the_end(tmp_path: Path) -> None:
-    first, second = (write_video(tmp_path / f"{name}.webm", 10, codec="libvpx-vp9") for name in "ab")
-    joined = tmp_path / "joined.webm"
+@pytest.mark.parametrize(("suffix", "codec"), [(".webm", "libvpx-vp9"), (".avi", "mpeg4"), (".ts", "libx264")])
+def test_joined_files_are_read_as_far_as_ffmpeg_reads_them(tmp_path: Path, suffix: str, codec: str) -> None:
+    first, second = (write_video(tmp_path / f"{name}{suffix}", 10, codec=codec) for name in "ab")
+    joined = tmp_path / f"joined{suffix}"
     joined.write_bytes(first.read_bytes() + second.read_bytes())
-    assert decode_clip(job(joined)).frame_count == 20
+    clip = decode_clip(job(joined))
+    assert (clip.frame_count, clip.decoder) == (len(plain_decode(joined)), "pyav")
+    assert decode_clip(job(first)).frame_count == 10
 
 
 def test_a_title_in_another_encoding_changes_nothing(tmp_path: Path) -> None:

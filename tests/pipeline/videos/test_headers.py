@@ -72,6 +72,7 @@ def test_a_transport_stream_is_read_whole_whatever_its_suffix(tmp_path: Path) ->
     [
         (None, "decord"),
         (Headers("avi", "mpeg4", True, (1, 0, 0, 1)), "decord"),
+        (Headers("avi", "mpeg4", True, (1, 0, 0, 1), in_parts=True), "pyav"),
         (Headers("mov,mp4,m4a,3gp,3g2,mj2", "h264", True, (0, 1, -1, 0)), "decord"),
         (Headers("mov,mp4,m4a,3gp,3g2,mj2", "h264", True, (-1, 0, 0, 1)), "pyav"),
         (Headers("mov,mp4,m4a,3gp,3g2,mj2", "libdav1d", True, (1, 0, 0, 1)), "pyav"),
