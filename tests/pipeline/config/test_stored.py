@@ -26,6 +26,6 @@ def test_defaults_are_those_of_the_class_and_nobodys_own() -> None:
 
 @pytest.mark.parametrize("values", [STORED | {"colour": "red"}, {"shot": 1}, STORED | {"way": 1}])
 def test_what_cannot_be_used_is_one_line(values: dict[str, object]) -> None:
-    with pytest.raises(InputError, match="^runs/a: ") as caught:
+    with pytest.raises(InputError, match=r"^runs/a: ") as caught:
         from_stored(Settings, values, source="runs/a")
     assert "\n" not in str(caught.value)
