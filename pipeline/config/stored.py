@@ -30,5 +30,7 @@ def from_stored(table: type[_Settings], values: Mapping[str, Any], *, source: ob
     """
     try:
         return table(**values)
+    except InputError as error:
+        raise InputError(f"{source}: its {error}") from error
     except TypeError as error:
         raise InputError(f"{source}: settings of another ta2n ({error}); use the one that wrote them") from error
