@@ -160,8 +160,8 @@ def _in_blocks(
     on_episodes: OnEpisodes | None,
 ) -> NDArray[np.float64]:
     """One shot: the distances of all pairs first, then episodes that look theirs up."""
-    # Looking up is seconds for the episodes that are held, and as long as the distances or longer for more.
-    share = count if count <= _HELD else count // 2
+    # Looking up takes a moment for as many as are held; beyond them it is what takes long.
+    share = min(count, _HELD)
     table = _distances(head, embeddings, asked, lambda part: on_episodes(int(share * part)) if on_episodes else None)
     accuracies = np.empty(count)
     done = 0
