@@ -33,7 +33,9 @@ def evaluate(
     given: Given,
     project: Annotated[
         int | None,
-        typer.Option(help="Put a random 1×1 projection to this many channels before the method; 0 for none.", min=0),
+        typer.Option(
+            help="Put a random 1×1 projection to this many channels before the method; 0 for none.", min=0, max=65_536
+        ),
     ] = None,
     option: options.HeadOptions = None,
     protocol: options.ProtocolName = None,

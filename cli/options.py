@@ -9,10 +9,11 @@ import typer
 from ta2n.cache_schema.errors import InputError
 from ta2n.cli.console import note
 from ta2n.cli.flags import literal
+from ta2n.pipeline.config.options import MOST_SEED
 
 Cache = Annotated[Path, typer.Option("--cache", help="A feature store, or the folder that holds one.", metavar="PATH")]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.", metavar="NAME")]
-Seed = Annotated[int, typer.Option("--seed", help="Seed of everything random.", min=0)]
+Seed = Annotated[int, typer.Option("--seed", help="Seed of everything random.", min=0, max=MOST_SEED)]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
 AsCsv = Annotated[bool, typer.Option("--csv", help="Print the table as CSV on stdout.")]
 SplitFile = Annotated[

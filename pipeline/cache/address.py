@@ -21,14 +21,14 @@ class StoreAddress:
     path: Path
     form: str
 
-    def open(self) -> Source:
-        """Opens it for reading.
+    def open(self, *, check: bool = True) -> Source:
+        """Opens it for reading; ``check`` compares each map with its digest at its first reading.
 
         Raises:
             MissingError: nothing is there.
             DamagedCacheError: what is there is no store of ours, or not whole.
         """
-        return Hdf5Source(self.path) if self.form == "hdf5" else ZarrSource(self.path)
+        return (Hdf5Source if self.form == "hdf5" else ZarrSource)(self.path, check=check)
 
 
 def parse_address(path: Path | str) -> StoreAddress | None:

@@ -22,6 +22,7 @@ from ta2n.pipeline.episodes.files import load_episodes, save_episodes
 from ta2n.pipeline.evaluation.metrics import Estimate, paired_difference
 
 _TEST = (EvaluateSettings,)
+_MOST_GB = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -108,6 +109,8 @@ def evaluate(
     """
     if (checkpoint is None) == (method is None):
         raise InputError("give either --checkpoint RUN or --method NAME")
+    if memory is not None and not 0 <= memory <= _MOST_GB:
+        raise InputError(f"memory is {memory}, expected 0 to {_MOST_GB} GB")
     if checkpoint is not None and (options or project is not None):
         raise InputError("--option and --project make the head of --method; the head of a --checkpoint is made already")
     asked = chosen(protocol, path_of(recipe))
@@ -179,7 +182,8 @@ def _listed(
     Raises:
         InputError: the caller asks for something else.
     """
-    found = load_episodes(file, ids=cache.videos.id.tolist(), labels=cache.labels(split).tolist())
+    ids, classes, labels = cache.videos.id.tolist(), cache.videos.label.tolist(), cache.labels(split).tolist()
+    found = load_episodes(file, ids=ids, labels=labels, classes=classes, split=split)
     numbers: dict[str, int] = {name: getattr(found, name) for name in ("way", "shot", "queries", "seed")}
     numbers["episodes"] = len(found.episodes)
     for name, value in said.items():

@@ -11,6 +11,7 @@ from ta2n.cache_schema.manifest import Manifest
 from ta2n.cache_schema.table import VideoTable
 from ta2n.pipeline.cache import FeatureCache
 from ta2n.pipeline.cache.hdf5.source import SUFFIXES
+from ta2n.pipeline.cache.names import named_store
 from ta2n.pipeline.cache.writer import refuse_mixture
 
 
@@ -48,12 +49,10 @@ def store_path(cache: Path, dataset: str) -> Path:
         InputError: the name is no file's; or the path is inside of a store, names the store of another data set that is
             not there, is a file, or cannot be written to.
     """
-    if dataset in ("", ".", "..") or "/" in dataset or "\0" in dataset:
-        raise InputError(f"{dataset!r} cannot be the name of a data set: it names the store; give a plain name")
     if cache.suffix in SUFFIXES:
         raise InputError(f"--cache {cache}: has the name of an HDF5 file; give a folder, and `ta2n cache export` after")
     folder = cache.parent if is_store(cache) or cache.suffix == ".zarr" else cache
-    path = folder / f"{dataset}.zarr"
+    path = named_store(folder, dataset)
     if folder != cache and path != cache and not is_store(cache):
         raise InputError(f"--cache {cache}: the store of {dataset} is called {path.name}; give the folder, {folder}")
     inside = next((one for one in folder.absolute().parents if is_store(one)), None)

@@ -16,8 +16,8 @@ from torch import nn
 
 from ta2n.cache_schema.disk import size
 from ta2n.cache_schema.errors import InputError
-from ta2n.cache_schema.layout import State
 from ta2n.cache_schema.lock import writing
+from ta2n.cache_schema.values import State
 from ta2n.pipeline.cache.writer import CacheWriter
 from ta2n.pipeline.features.backbones import rebuild
 from ta2n.pipeline.features.forward import BATCH_SIZES, Forward, even_batch, fastest_forward

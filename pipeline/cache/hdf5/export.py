@@ -26,16 +26,17 @@ from typing import Any
 
 import h5py
 import numpy as np
-from numpy.typing import NDArray
 
 from ta2n.cache_schema.disk import naming
 from ta2n.cache_schema.errors import DamagedCacheError, InputError
-from ta2n.cache_schema.layout import State, digest
 from ta2n.cache_schema.lock import writing
+from ta2n.cache_schema.manifest import SCHEMA_VERSION
+from ta2n.cache_schema.values import State
 from ta2n.pipeline.cache.hdf5.patient_file import PatientFile
-from ta2n.pipeline.cache.hdf5.source import COLUMNS, Hdf5Source
+from ta2n.pipeline.cache.hdf5.source import Hdf5Source
 from ta2n.pipeline.cache.reader import FeatureCache
 from ta2n.pipeline.cache.verify import sound_map
+from ta2n.pipeline.cache.writer import COLUMNS
 
 COMPRESSIONS = ("none", "gzip", "lzf")
 _ALIGNMENT = 64
@@ -57,7 +58,7 @@ def export_hdf5(cache: FeatureCache, file: Path, *, compression: str = "none", o
         How many maps a killed export had left. Each was compared with its digest.
 
     Raises:
-        InputError: the file is there, or the compression is unknown.
+        InputError: the file is there, the compression is unknown, or the store is of an older version of the format.
         DamagedCacheError: a map is not what was written.
         OSError: the disk is full, or cannot be written to; run again to continue.
     """
@@ -65,6 +66,11 @@ def export_hdf5(cache: FeatureCache, file: Path, *, compression: str = "none", o
         raise InputError(f"--compression {compression!r} is not known; choose one of {', '.join(COMPRESSIONS)}")
     if file.exists():
         raise InputError(f"{file}: is there already; delete it, or export to another name")
+    if cache.manifest.schema_version != SCHEMA_VERSION:
+        raise InputError(
+            f"{cache.path}: is of version {cache.manifest.schema_version} of the format; `ta2n cache verify --upgrade "
+            f"{cache.path}` makes version {SCHEMA_VERSION} of it, which can be exported"
+        )
     file.parent.mkdir(parents=True, exist_ok=True)
     with writing(file, "ta2n cache export"), naming(file):
         partial = file.with_name(f".{file.name}.{_identity(cache, compression)}.partial")
@@ -84,7 +90,7 @@ def export_hdf5(cache: FeatureCache, file: Path, *, compression: str = "none", o
 def _identity(cache: FeatureCache, compression: str) -> str:
     source = cache.source
     about = json.dumps([source.manifest.to_dict(), source.shape, source.shard_size, source.compression, compression])
-    found = hashlib.sha256(about.encode() + source.videos.to_bytes())
+    found = hashlib.sha256(about.encode() + json.dumps(source.videos.checksums).encode())
     for name in COLUMNS:
         found.update(np.ascontiguousarray(source.column(name)).tobytes())
     return found.hexdigest()[:16]
@@ -130,10 +136,12 @@ def _write_head(cache: FeatureCache, target: Any, compression: str) -> Any:
     """Everything but the maps; returns their data set."""
     source = cache.source
     target.attrs["ta2n"] = json.dumps(source.manifest.to_dict())
+    target.attrs["videos"] = json.dumps(source.videos.checksums)
     target.attrs["shard_size"], target.attrs["compression"] = source.shard_size, source.compression
     for name in COLUMNS:
         target.create_dataset(name, data=source.column(name))
-    target.create_dataset("rows", data=np.frombuffer(source.videos.to_bytes(), np.uint8))
+    for name, values in source.videos.columns().items():
+        target.create_dataset(f"videos/{name}", data=values)
     return _create_features(target, source.shape, compression)
 
 
@@ -148,18 +156,17 @@ def _write_places(cache: FeatureCache, partial: Path, on_clips: OnClips) -> int:
     resumed = partial.exists()
     if not resumed:
         _new(partial, lambda path: _lay_out(cache, path))
-    laid, written, kept = Hdf5Source(partial), cache.digests(), 0
+    laid, kept = Hdf5Source(partial, check=False), 0
     if laid.offset is None:
         raise DamagedCacheError(f"{partial}: was laid out without places for the maps; delete it and export again")
     with partial.open("r+b") as raw:
         for row in range(len(cache)):
             for _, view in _done(cache, range(row, row + 1)):
-                expected = int(written[row, view])
-                if resumed and digest(laid.map(row, view)) == expected:
+                if resumed and cache.source.digests.matches(row, view, laid.map(row, view)):
                     kept += 1
                     continue
                 raw.seek(int(laid.offset[row, view]))
-                raw.write(np.ascontiguousarray(sound_map(cache.source, row, view, expected), "<f2").data)
+                raw.write(np.ascontiguousarray(sound_map(cache.source, row, view), "<f2").data)
             on_clips(row + 1)
         raw.flush()
         os.fsync(raw.fileno())
@@ -178,10 +185,10 @@ def _lay_out(cache: FeatureCache, path: Path) -> None:
 
 def _write_parts(cache: FeatureCache, folder: Path, compression: str, on_clips: OnClips) -> int:
     folder.mkdir(exist_ok=True)
-    kept, written = 0, cache.digests()
+    kept = 0
     for rows in _shards(cache):
         part, maps = _part(folder, rows), list(_done(cache, rows))
-        if part.exists() and _is_sound(part, rows, maps, written):
+        if part.exists() and _is_sound(cache, part, rows, maps):
             kept += len(maps)
         else:
             _new(part, lambda path, rows=rows: _write_part(cache, rows, path, compression))  # type: ignore[misc]
@@ -199,19 +206,19 @@ def _part(folder: Path, rows: range) -> Path:
 
 
 def _write_part(cache: FeatureCache, rows: range, path: Path, compression: str) -> None:
-    written = cache.digests()
     with _created(path) as (target, beneath):
         features = _create_features(target, (len(rows), *cache.source.shape[1:]), compression)
         for row, view in _done(cache, rows):
-            features[row - rows.start, view] = sound_map(cache.source, row, view, int(written[row, view]))
+            features[row - rows.start, view] = sound_map(cache.source, row, view)
             beneath.check()
 
 
-def _is_sound(part: Path, rows: range, maps: list[tuple[int, int]], written: NDArray[np.uint64]) -> bool:
+def _is_sound(cache: FeatureCache, part: Path, rows: range, maps: list[tuple[int, int]]) -> bool:
+    matches = cache.source.digests.matches
     try:
         with h5py.File(part, "r") as opened:
             features = opened["features"]
-            return all(digest(features[row - rows.start, view]) == written[row, view] for row, view in maps)
+            return all(matches(row, view, features[row - rows.start, view]) for row, view in maps)
     except (OSError, KeyError):
         return False
 
