@@ -32,6 +32,7 @@ _SAID_ELSEWHERE = {
     "frames": "give it with --frames",
     "seed": "give it with --seed",
 }
+_LARGEST = 1 << 31
 _KINDS = {
     bool: "true or false",
     int: "a whole number",
@@ -116,7 +117,7 @@ def _is_like(value: object, usual: object) -> bool:
         return value is None or (isinstance(value, list) and all(type(one) is int for one in value))
     if isinstance(usual, float):
         return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
-    return type(value) is type(usual)
+    return type(value) is type(usual) and not (isinstance(value, int) and abs(value) > _LARGEST)
 
 
 def _words(usual: object) -> str:

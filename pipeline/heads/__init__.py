@@ -78,8 +78,8 @@ def build_head(
             f"the head {name!r} has no option {', '.join(unknown)}; its options are {', '.join(known) or 'none'}"
         )
     for axis, number in (("channels", channels), ("frames", frames), ("size", size), ("project", project or 1)):
-        if number < 1:
-            raise InputError(f"{axis}={number} is not a size; give 1 or more")
+        if not 1 <= number <= _LARGEST:
+            raise InputError(f"{axis}={number} is not a size; give 1 to {_LARGEST}")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         head = HEADS[name](project or channels, frames=frames, size=size, **options)
@@ -87,3 +87,4 @@ def build_head(
 
 
 _SIZES = ("channels", "frames", "size")
+_LARGEST = 1 << 20

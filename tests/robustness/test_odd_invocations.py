@@ -1,6 +1,7 @@
 """A short sample of the odd calls; ``odd_invocations.py`` makes hundreds."""
 
 import random
+import sys
 from pathlib import Path
 
 import odd_invocations
@@ -72,7 +73,7 @@ def commands(monkeypatch: pytest.MonkeyPatch) -> typer.Typer:
 
     @made.command()
     def colour() -> None:
-        typer.echo("\x1b[31m")
+        sys.stdout.write("\x1b[31m")
 
     monkeypatch.setattr(odd_invocations, "app", made)
     return made
