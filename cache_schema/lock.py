@@ -10,6 +10,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -20,6 +21,22 @@ from ta2n.cache_schema.plain_json import to_json
 OnWait = Callable[[str], None]
 """Gets one line that says who is waited for."""
 
+_ON_WAIT: ContextVar[OnWait | None] = ContextVar("on_wait", default=None)
+
+
+@contextmanager
+def waiting(on_wait: OnWait | None) -> Iterator[None]:
+    """In this block writers wait for another one to end, instead of being refused.
+
+    Args:
+        on_wait: called before each wait; None refuses, as outside of the block.
+    """
+    before = _ON_WAIT.set(on_wait)
+    try:
+        yield
+    finally:
+        _ON_WAIT.reset(before)
+
 
 def lock_file(target: Path) -> Path:
     """The lock beside a store, a file or a run's folder."""
@@ -27,23 +44,22 @@ def lock_file(target: Path) -> Path:
 
 
 @contextmanager
-def writing(target: Path, what: str, on_wait: OnWait | None = None) -> Iterator[None]:
+def writing(target: Path, what: str) -> Iterator[None]:
     """Holds the lock of ``target`` for the length of a block.
 
     Args:
         target: the store, file or folder that is written; its parent folder is made.
         what: the command that writes it, for whoever finds the lock held.
-        on_wait: called before this waits for another writer to end; None does not wait.
 
     Raises:
-        BusyError: another process, or another thread of this one, holds it, and this does not wait.
+        BusyError: another process, or another thread of this one, holds it, and this is not :func:`waiting` for it.
     """
     file = lock_file(target.absolute())
     file.parent.mkdir(parents=True, exist_ok=True)
     # Not the lock's own file: some versions of filelock empty that whenever they try to take it.
     holder = file.with_suffix(".holder")
     lock = FileLock(file, thread_local=False)
-    _acquire(lock, target, holder, on_wait)
+    _acquire(lock, target, holder)
     try:
         holder.write_text(to_json(_myself(what)))
         yield
@@ -52,7 +68,8 @@ def writing(target: Path, what: str, on_wait: OnWait | None = None) -> Iterator[
         lock.release()
 
 
-def _acquire(lock: FileLock, target: Path, holder: Path, on_wait: OnWait | None) -> None:
+def _acquire(lock: FileLock, target: Path, holder: Path) -> None:
+    on_wait = _ON_WAIT.get()
     try:
         lock.acquire(timeout=0)
     except Timeout as error:

@@ -62,6 +62,7 @@ def verify(
     upgrade: Annotated[
         bool, typer.Option("--upgrade", help="Make today's version of the format of an older store.")
     ] = False,
+    wait: options.Wait = False,
     as_json: options.AsJson = False,
 ) -> None:
     """Recompute every digest and name the clips whose maps are not what was written; exit code 1 if any.
@@ -143,6 +144,7 @@ def export(
     file: Annotated[Path, typer.Argument(help="The HDF5 file to write; must end in .h5 or .hdf5.", metavar="FILE")],
     dataset: options.Dataset = None,
     compression: Annotated[str, typer.Option(help="none (fastest to read), gzip or lzf.", metavar="NAME")] = "none",
+    wait: options.Wait = False,
     as_json: options.AsJson = False,
 ) -> None:
     """Write a store into one HDF5 file, which every command takes as --cache; run again to continue.
@@ -220,6 +222,7 @@ def import_file(
     seed: Annotated[
         int | None, typer.Option(help="Of the class split, where nothing says the splits. \\[default: 0]", min=0)
     ] = None,
+    wait: options.Wait = False,
 ) -> None:
     """Turn an exported HDF5 file into a store again, or what another tool wrote; run again to continue.
 

@@ -6,12 +6,14 @@ import re
 import sys
 import traceback
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import ParamSpec
 
 import typer
 
 from ta2n.cache_schema.disk import explained
 from ta2n.cache_schema.errors import ManifestMismatchError, Ta2nError
+from ta2n.cache_schema.lock import waiting
 from ta2n.cli.console import note, shown_in_line
 
 BAD_INPUT = 2
@@ -28,13 +30,16 @@ _Arguments = ParamSpec("_Arguments")
 def guarded(command: Callable[_Arguments, None]) -> Callable[_Arguments, None]:
     """The command with its errors told in one line.
 
+    A command's flag ``wait`` has it wait for another writer, which is then told, instead of ending in an error.
+
     The exit code is 2 for what the user can mend, such as a disk that is full, 1 for a bug, 130 after Ctrl-C.
     """
 
     @functools.wraps(command)
     def run(*args: _Arguments.args, **kwargs: _Arguments.kwargs) -> None:
         try:
-            command(*args, **kwargs)
+            with waiting(note) if kwargs.get("wait") else nullcontext():
+                command(*args, **kwargs)
         except typer.Exit:
             raise
         except ManifestMismatchError as error:  # a list of differences, a line each

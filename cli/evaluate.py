@@ -53,6 +53,7 @@ def evaluate(
         ),
     ] = None,
     scratch: options.Scratch = None,
+    check: options.Check = True,
     device: options.Device = "auto",
     as_json: options.AsJson = False,
 ) -> None:
@@ -78,6 +79,7 @@ def evaluate(
             memory=memory,
             episodes_file=episodes_file,
             scratch=scratch,
+            check=check,
             device=device,
             on_note=note,
             on_progress=show,

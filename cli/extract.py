@@ -37,6 +37,7 @@ def extract(
     recipe: options.RecipeFile = None,
     split_file: options.SplitFile = None,
     device: options.Device = "auto",
+    wait: options.Wait = False,
     dry_run: Annotated[bool, typer.Option(help="Show what would be done, and stop.")] = False,
     as_json: options.AsJson = False,
 ) -> None:

@@ -44,6 +44,14 @@ HeadOptions = Annotated[
     list[str] | None,
     typer.Option("--option", help="An option of the head, e.g. tc=false; may be repeated.", metavar="NAME=VALUE"),
 ]
+Wait = Annotated[
+    bool,
+    typer.Option("--wait", help="Wait for another command that is writing the same thing, instead of an error."),
+]
+Check = Annotated[
+    bool,
+    typer.Option("--check/--no-check", help="Compare each map with its digest when it is first read."),
+]
 Scratch = Annotated[
     Path | None,
     typer.Option(

@@ -73,6 +73,8 @@ def make_table(
     test_episodes: Annotated[int | None, typer.Option(help="Test episodes. \\[default: the protocol's]", min=2)] = None,
     protocol: options.ProtocolName = None,
     scratch: options.Scratch = None,
+    check: options.Check = True,
+    wait: options.Wait = False,
     device: options.Device = "auto",
     dry_run: Annotated[bool, typer.Option(help="Show what would be run, with time and disk, and stop.")] = False,
     as_json: options.AsJson = False,
@@ -126,6 +128,7 @@ def make_table(
         tuned=tuned,
         device=where,
         scratch=Scratch(scratch_folder(scratch, beside=out), note),
+        check=check,
     )
     if demo:
         note(f"no features in {cache}, and no data set on disk.\n{sources.how_to_get_them(cache)}")

@@ -84,6 +84,7 @@ def evaluate(
     memory: float | None = None,
     episodes_file: AnyPath | None = None,
     scratch: AnyPath | None = None,
+    check: bool = True,
     device: str = "auto",
     on_note: OnNote | None = None,
     on_progress: OnProgress | None = None,
@@ -106,6 +107,7 @@ def evaluate(
         memory: GB for what is computed once per video; None is half of what is free.
         episodes_file: a list of episodes: used where it is there, else written.
         scratch: folder for what does not fit in memory; None is the one that the store is in.
+        check: whether each map is compared with its digest when it is first read.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         on_note: gets lines worth knowing.
         on_progress: gets how far the evaluation of each head is.
@@ -128,7 +130,7 @@ def evaluate(
     said, notes = given_fields(_TEST, settings)
     tell((*asked.notes, *notes), on_note)
     where = torch_device(device)
-    opened = open_cache(Path(cache), dataset, path_of(split_file))
+    opened = open_cache(Path(cache), dataset, path_of(split_file), check=check)
     room = Scratch(scratch_folder(path_of(scratch), beside=opened.path), on_note)
     seed = said.get("seed", 0)
     if checkpoint is not None:

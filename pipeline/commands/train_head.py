@@ -61,6 +61,7 @@ def plan_training(
     recipe: AnyPath | None = None,
     split_file: AnyPath | None = None,
     scratch: AnyPath | None = None,
+    check: bool = True,
     device: str = "auto",
     settings: Mapping[str, Any] | None = None,
     on_note: OnNote | None = None,
@@ -79,6 +80,7 @@ def plan_training(
         recipe: a TOML file of settings.
         split_file: a JSON file of classes by split.
         scratch: folder for what does not fit in memory; None is beside the run.
+        check: whether each map is compared with its digest when it is first read.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         settings: options of training by the names of the flags, with underscores.
         on_note: gets lines worth knowing.
@@ -90,7 +92,7 @@ def plan_training(
     asked = chosen(protocol, path_of(recipe))
     tell(asked.notes, on_note)
     require_used(settings or {}, methods)
-    opened, where = open_cache(Path(cache), dataset, path_of(split_file)), torch_device(device)
+    opened, where = open_cache(Path(cache), dataset, path_of(split_file), check=check), torch_device(device)
 
     def found(method: str, shot: int) -> tuple[Settings, list[str]]:
         said = {**(settings or {}), "shot": shot}
@@ -136,6 +138,7 @@ def train_head(
     recipe: AnyPath | None = None,
     split_file: AnyPath | None = None,
     scratch: AnyPath | None = None,
+    check: bool = True,
     device: str = "auto",
     on_note: OnNote | None = None,
     on_progress: OnProgress | None = None,
@@ -154,6 +157,7 @@ def train_head(
         recipe: a TOML file of settings.
         split_file: a JSON file of classes by split.
         scratch: folder for what does not fit in memory; None is beside the run.
+        check: whether each map is compared with its digest when it is first read.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         on_note: gets lines worth knowing.
         on_progress: gets how far training is, after each episode.
@@ -179,6 +183,7 @@ def train_head(
         recipe=recipe,
         split_file=split_file,
         scratch=scratch,
+        check=check,
         device=device,
         settings=settings,
         on_note=on_note,

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ta2n.cache_schema.errors import BusyError
-from ta2n.cache_schema.lock import writing
+from ta2n.cache_schema.lock import waiting, writing
 
 _HOLD = """
 import sys, time
@@ -65,7 +65,7 @@ def test_a_waiting_writer_says_for_whom_and_goes_on_when_that_one_ends(tmp_path:
             said.append(line)
             process.kill()
 
-        with writing(target, "ta2n extract", end_the_other):
+        with waiting(end_the_other), writing(target, "ta2n extract"):
             assert said == [line for line in said if f"(process {process.pid} on " in line] != []
-    with writing(target, "ta2n extract", said.append):
+    with waiting(said.append), writing(target, "ta2n extract"):
         assert len(said) == 1  # nobody to wait for

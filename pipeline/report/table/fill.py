@@ -37,6 +37,7 @@ class TablePlan:
             of that backbone's features.
         device: where the heads run.
         scratch: where what does not fit in memory goes; None is beside each run.
+        check: whether each map is compared with its digest when it is first read.
     """
 
     rows: Sequence[TableRow]
@@ -48,6 +49,7 @@ class TablePlan:
     tuned: Path
     device: torch.device
     scratch: Scratch | None = None
+    check: bool = True
 
 
 OnRun = Callable[[TableRow, int, int], None]
@@ -57,7 +59,7 @@ def fill_from(
     dataset: str, store: Path, plan: TablePlan, *, on_run: OnRun | None = None, on_note: OnNote | None = None
 ) -> list[TableEntry]:
     """The entries of the store at a path: see :func:`fill`; where it cannot be opened, each with the reason."""
-    cache = attempt(partial(FeatureCache.open, store))
+    cache = attempt(partial(FeatureCache.open, store, check=plan.check))
     if isinstance(cache, Failure):
         return without_store(dataset, plan, cache.reason)
     return fill(cache, plan, on_run=on_run, on_note=on_note)
@@ -149,5 +151,5 @@ def _tuned(dataset: str, row: TableRow, shot: int, plan: TablePlan, on_note: OnN
     settings = from_stored(Settings, metadata["settings"], source=folder)
     if settings.shot != shot:
         raise InputError(f"{folder}: its checkpoint was trained with {settings.shot} shots, expected {shot}")
-    tests = TestSplit(FeatureCache.open(folder), plan.test)
+    tests = TestSplit(FeatureCache.open(folder, check=plan.check), plan.test)
     return result_of(tests, settings, folder, device=plan.device, scratch=plan.scratch, on_note=on_note)

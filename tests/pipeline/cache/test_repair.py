@@ -80,7 +80,7 @@ def damage(file: Path, kind: str, place: float, files: list[Path]) -> None:
         file.write_bytes(raw)
 
 
-@pytest.mark.parametrize(("name", "text"), zip(ARRAYS, ["", "null", "{}", None] * 2, strict=True))
+@pytest.mark.parametrize(("name", "text"), list(zip(ARRAYS, ["", "null", "{}", None] * 2, strict=True)))
 def test_a_damaged_description_is_written_again(tmp_path: Path, name: str, text: str | None) -> None:
     path = store(tmp_path)
     sound = contents(path)
