@@ -27,7 +27,7 @@ from torch import nn
 
 from ta2n.cache_schema.table import VideoTable
 from ta2n.pipeline.demo.render import render_demo_clips
-from ta2n.pipeline.evaluation.costs import status_bytes
+from ta2n.pipeline.evaluation.costs import held_bytes
 from ta2n.pipeline.features.backbones import load_backbone
 from ta2n.pipeline.features.extract import Summary, extract
 from ta2n.pipeline.features.forward import Forward
@@ -149,7 +149,7 @@ def measure_memory(files: Sequence[Path], clips: int, workers: int, folder: Path
 
     def on_clip(summary: Summary) -> None:
         if (summary.done + len(summary.failed)) % max(1, clips // 10) == 0:
-            rows.append({"clips": summary.done, "MB": status_bytes("VmRSS") / 1e6})
+            rows.append({"clips": summary.done, "MB": held_bytes() / 1e6})
 
     extract(plan, folder / "flat.zarr", device=CPU, network=Small(), workers=workers, on_clip=on_clip)
     return rows

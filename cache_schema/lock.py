@@ -15,6 +15,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from ta2n.cache_schema.errors import BusyError
+from ta2n.cache_schema.plain_json import to_json
 
 OnWait = Callable[[str], None]
 """Gets one line that says who is waited for."""
@@ -44,7 +45,7 @@ def writing(target: Path, what: str, on_wait: OnWait | None = None) -> Iterator[
     lock = FileLock(file, thread_local=False)
     _acquire(lock, target, holder, on_wait)
     try:
-        holder.write_text(json.dumps(_myself(what)))
+        holder.write_text(to_json(_myself(what)))
         yield
     finally:
         holder.unlink(missing_ok=True)

@@ -2,12 +2,12 @@
 
 import dataclasses
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from ta2n.cache_schema.errors import DamagedCacheError
+from ta2n.cache_schema.plain_json import to_json
 
 SCHEMA_VERSION = 2
 
@@ -94,7 +94,7 @@ class Manifest:
 
     def hash(self) -> str:
         """SHA-256 of :meth:`identity`, the same on every machine."""
-        return hashlib.sha256(json.dumps(self.identity(), sort_keys=True).encode()).hexdigest()
+        return hashlib.sha256(to_json(self.identity(), sort_keys=True).encode()).hexdigest()
 
     def difference(self, other: "Manifest") -> list[str]:
         """One line per differing field: ``name: mine -> other's``, nested mappings field by field."""

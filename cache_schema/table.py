@@ -1,7 +1,6 @@
 """The row table: which video each row of a store is."""
 
 import hashlib
-import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 
 from ta2n.cache_schema.columns import COLUMNS, checksum, count_texts, decode_texts, encode_texts
 from ta2n.cache_schema.errors import DamagedCacheError, InputError
+from ta2n.cache_schema.plain_json import to_json
 
 SPLITS = ("train", "val", "test")
 _SPLIT_NAMES = np.array(["", *SPLITS])
@@ -143,7 +143,7 @@ class VideoTable:
     def hash(self) -> str:
         """SHA-256 that stands for id, class and split of every row, in order."""
         parts = [self.checksums[name] for name in ("id", "label", "label_names", "split")]
-        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+        return hashlib.sha256(to_json(parts).encode()).hexdigest()
 
 
 def _check_numbers(column: Callable[[str], Column], source: str) -> None:

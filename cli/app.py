@@ -1,5 +1,6 @@
 """The command ``ta2n`` and its subcommands. Commands import what is heavy when they run."""
 
+import logging
 import os
 import sys
 from typing import Annotated
@@ -50,4 +51,6 @@ def main() -> None:
     arguments = sys.argv[1:]
     if "--debug" in arguments:
         os.environ[DEBUG] = "1"
+        logging.basicConfig()
+        logging.getLogger("ta2n").setLevel(logging.DEBUG)
     app([argument for argument in arguments if argument != "--debug"])

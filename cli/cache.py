@@ -38,10 +38,15 @@ def info(cache: Store, dataset: options.Dataset = None, as_json: options.AsJson 
         return
     console = stdout()
     about = values["manifest"] | {name: values[name] for name in ("map", "views", "compressed", "bytes")}
+    about["clips by decoder"] = ", ".join(f"{name} {count}" for name, count in values["decoders"].items())
     about["bytes"] = size(values["bytes"])
     console.print(table(str(opened.path), ["", ""], [[name, str(value)] for name, value in about.items()]))
     rows = [[name or "none", *(str(value) for value in counts.values())] for name, counts in values["splits"].items()]
     console.print(table("splits", ["split", "classes", "clips", "done", "failed", "pending"], rows))
+    if values["concealed"]:
+        title = "errors in the stream that the decoder concealed; look at these clips"
+        lines = [[one["id"], one["decoder"], str(one["errors"])] for one in values["concealed"]]
+        console.print(table(title, ["clip", "decoder", "errors"], lines))
     if values["failed"]:
         console.print(table("failed", ["clip", "reason"], [[one["id"], one["reason"]] for one in values["failed"]]))
 
@@ -330,5 +335,7 @@ def _describe(cache: "FeatureCache") -> dict[str, Any]:
         "compressed": cache.compressed,
         "bytes": sum(file.stat().st_size for file in [cache.path, *cache.path.rglob("*")] if file.is_file()),
         "splits": splits,
+        "decoders": cache.decoders(),
+        "concealed": [{"id": name, "decoder": one, "errors": errors} for name, one, errors in cache.concealed()],
         "failed": [{"id": name, "reason": reason} for name, reason in cache.failures()],
     }

@@ -4,8 +4,6 @@ Whatever is printed comes by here, and through :func:`shown`: names of clips and
 hold what a terminal obeys.
 """
 
-import json
-import math
 import re
 import sys
 import time
@@ -19,6 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ta2n.cache_schema.disk import size as size
+from ta2n.cache_schema.plain_json import to_json
 
 if TYPE_CHECKING:
     from ta2n.pipeline.commands.reporting import OnProgress, Step
@@ -67,16 +66,8 @@ def stderr() -> Console:
 
 
 def print_json(values: Any) -> None:
-    """One JSON document on stdout; a number that is none, or has no end, is null."""
-    sys.stdout.write(json.dumps(_finite(values), indent=2, default=str, allow_nan=False) + "\n")
-
-
-def _finite(values: Any) -> Any:
-    if isinstance(values, dict):
-        return {name: _finite(value) for name, value in values.items()}
-    if isinstance(values, list | tuple):
-        return [_finite(value) for value in values]
-    return None if isinstance(values, float) and not math.isfinite(values) else values
+    """One JSON document on stdout."""
+    sys.stdout.write(to_json(values, indent=2, default=str) + "\n")
 
 
 def note(text: str) -> None:

@@ -15,8 +15,7 @@ from ta2n.cli.extract import report as report_extraction
 from ta2n.cli.train import report as report_training
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+    from ta2n.pipeline.commands.contenders import Score
 
 PROJECT = 64
 WAY, SHOT = 5, 1
@@ -120,7 +119,7 @@ def _report(out: Path, runs: dict[str, Path], episodes: int, seed: int, device: 
     from ta2n.pipeline.commands.contenders import from_checkpoint, from_method, measure
     from ta2n.pipeline.commands.machine import torch_device
     from ta2n.pipeline.episodes import Episodes
-    from ta2n.pipeline.evaluation.metrics import estimate, paired_difference
+    from ta2n.pipeline.evaluation.metrics import paired_difference
 
     cache = FeatureCache.open(out / "feats")
     contenders = {
@@ -134,27 +133,27 @@ def _report(out: Path, runs: dict[str, Path], episodes: int, seed: int, device: 
     where = torch_device(device)
     with bars() as show:
         found = {
-            name: measure(one, cache, drawn, episodes, device=where, on_progress=show).accuracies
+            name: measure(one, cache, drawn, episodes, device=where, on_progress=show)
             for name, one in contenders.items()
         }
     base = found["ProtoNet, trained projection"]
     if as_json:
-        print_json({name: _as_dict(values, base) for name, values in found.items()})
+        print_json({name: _as_dict(score, base) for name, score in found.items()})
         return
     rows = [
         [
             name,
-            estimate(values).percent(),
-            "" if values is base else paired_difference(values, base).percent(signed=True),
+            score.accuracy.percent(),
+            "" if score is base else paired_difference(score, base).percent(signed=True),
         ]
-        for name, values in found.items()
+        for name, score in found.items()
     ]
     title = f"{WAY}-way {SHOT}-shot on 5 classes never trained on, {episodes} episodes (chance is 20 %)"
     stdout().print(table(title, ["method", "accuracy", "against trained ProtoNet"], rows))
 
 
-def _as_dict(values: "NDArray[np.float64]", base: "NDArray[np.float64]") -> dict[str, Any]:
-    from ta2n.pipeline.evaluation.metrics import estimate, paired_difference
+def _as_dict(score: "Score", base: "Score") -> dict[str, Any]:
+    from ta2n.pipeline.evaluation.metrics import paired_difference
 
-    difference = {} if values is base else {"difference": vars(paired_difference(values, base))}
-    return vars(estimate(values)) | difference
+    difference = {} if score is base else {"difference": vars(paired_difference(score, base))}
+    return vars(score.accuracy) | difference

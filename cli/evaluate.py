@@ -52,6 +52,7 @@ def evaluate(
             metavar="FILE",
         ),
     ] = None,
+    scratch: options.Scratch = None,
     device: options.Device = "auto",
     as_json: options.AsJson = False,
 ) -> None:
@@ -76,6 +77,7 @@ def evaluate(
             split_file=split_file,
             memory=memory,
             episodes_file=episodes_file,
+            scratch=scratch,
             device=device,
             on_note=note,
             on_progress=show,
@@ -97,12 +99,14 @@ def _print_json(found: "Evaluation") -> None:
             "episodes": shape.episodes,
             "seed": shape.seed,
             "split": found.split,
+            **found.classes.as_record(),
             "protocol": found.protocol,
             "results": [
                 {
                     "method": one.name,
                     "accuracy": one.accuracy.mean,
                     "interval": one.accuracy.interval,
+                    "fingerprint": one.fingerprint,
                     "seconds": round(one.seconds, 3),
                 }
                 for one in found.scores
@@ -114,11 +118,14 @@ def _print_json(found: "Evaluation") -> None:
 
 def _print(found: "Evaluation") -> None:
     shape, difference = found.settings, found.difference
+    of = f"{found.videos} clips" + (f" of {found.classes.counted} classes" if found.classes.left_out else "")
     title = (
-        f"{found.dataset}, {found.split} ({found.videos} clips): {shape.way}-way {shape.shot}-shot, "
+        f"{found.dataset}, {found.split} ({of}): {shape.way}-way {shape.shot}-shot, "
         f"{shape.episodes} episodes of {shape.queries} queries a class, seed {shape.seed}"
     )
     rows = [[one.name, one.accuracy.percent(), duration(one.seconds)] for one in found.scores]
     stdout().print(table(title, ["method", "accuracy", "time"], rows))
+    if found.classes.left_out:
+        stdout().print(found.classes.sentence, markup=False)
     if difference:
         say(f"paired difference, first - second: {difference.percent(signed=True)}")

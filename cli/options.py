@@ -44,6 +44,14 @@ HeadOptions = Annotated[
     list[str] | None,
     typer.Option("--option", help="An option of the head, e.g. tc=false; may be repeated.", metavar="NAME=VALUE"),
 ]
+Scratch = Annotated[
+    Path | None,
+    typer.Option(
+        "--scratch",
+        help=literal("Folder for what does not fit in memory. [default: the one that the run or the store is in]"),
+        metavar="FOLDER",
+    ),
+]
 Root = Annotated[
     Path | None,
     typer.Option(

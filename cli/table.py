@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from ta2n.pipeline.cache import FeatureCache
     from ta2n.pipeline.config.protocols import Protocol
     from ta2n.pipeline.datasets.sources import Sources
+    from ta2n.pipeline.report.table.entries import TableEntry
     from ta2n.pipeline.report.table.fill import TablePlan
-    from ta2n.pipeline.report.table.results import Result
     from ta2n.pipeline.report.table.rows import TableRow
 
 TITLE = "Few-shot action recognition on cached features"
@@ -72,6 +72,7 @@ def make_table(
     given: Given,
     test_episodes: Annotated[int | None, typer.Option(help="Test episodes. \\[default: the protocol's]", min=2)] = None,
     protocol: options.ProtocolName = None,
+    scratch: options.Scratch = None,
     device: options.Device = "auto",
     dry_run: Annotated[bool, typer.Option(help="Show what would be run, with time and disk, and stop.")] = False,
     as_json: options.AsJson = False,
@@ -84,15 +85,17 @@ def make_table(
     Example: ta2n table --cache ./feats --only ucf101,protonet,ta2n --shot 1,5
     """
     from ta2n.cache_schema.disk import naming, require_folder
+    from ta2n.cache_schema.lock import writing
     from ta2n.pipeline.commands.machine import torch_device
     from ta2n.pipeline.commands.tables import chosen as choose
     from ta2n.pipeline.config.resolve import given_fields
     from ta2n.pipeline.datasets.sources import find_sources
+    from ta2n.pipeline.evaluation.scratch import Scratch, scratch_folder
+    from ta2n.pipeline.report.table.entries import as_record
+    from ta2n.pipeline.report.table.episodes import TestEpisodes
     from ta2n.pipeline.report.table.files import write_table
     from ta2n.pipeline.report.table.fill import TablePlan, without_store
-    from ta2n.pipeline.report.table.results import as_record
     from ta2n.pipeline.report.table.rows import read_rows
-    from ta2n.pipeline.report.table.runs import TestEpisodes
 
     asked = choose(protocol)
     called, chosen = asked.name, asked.protocol
@@ -118,29 +121,30 @@ def make_table(
         shots=comparison.shot_numbers("1,5" if shot is None else shot),
         seeds=options.numbers("0" if seed is None else seed, "--seed", low=0),
         settings=_settings_of(chosen, settings, where, told),
-        exam=TestEpisodes(episodes=test_episodes or chosen.test_episodes, queries=chosen.test_queries),
+        test=TestEpisodes(episodes=test_episodes or chosen.test_episodes, queries=chosen.test_queries),
         runs=out,
         tuned=tuned,
         device=where,
+        scratch=Scratch(scratch_folder(scratch, beside=out), note),
     )
     if demo:
         note(f"no features in {cache}, and no data set on disk.\n{sources.how_to_get_them(cache)}")
     if dry_run:
         _plan(at_hand, plan, demo)
         return
-    if demo:
-        at_hand.stores["clips"] = sources.demo_store(device)
-    sources.extract_found(at_hand, cache, root, splits, device)
-    with naming(out):
-        results = [result for store in at_hand.stores.values() for result in _fill(store, plan)]
+    with writing(out, "ta2n table"), naming(out):
+        if demo:
+            at_hand.stores["clips"] = sources.demo_store(device)
+        sources.extract_found(at_hand, cache, root, splits, device)
+        entries = [entry for name, store in at_hand.stores.items() for entry in _fill(name, store, plan)]
         for name, reason in at_hand.missing.items():
-            results += without_store(name, plan, reason)
+            entries += without_store(name, plan, reason)
         notes = _notes(plan, called, settings) + [line.removeprefix("note: ") for line in told]
-        files = write_table(results, out, title=DEMO_TITLE if demo else TITLE, way=way, notes=notes)
+        files = write_table(entries, out, title=DEMO_TITLE if demo else TITLE, way=way, notes=notes)
     if as_json:
-        print_json({"files": files, "results": [as_record(result, results) for result in results]})
+        print_json({"files": files, "results": [as_record(entry, entries) for entry in entries]})
     else:
-        _print(results, way)
+        _print(entries, way)
     note(f"the table is in {', '.join(map(str, files))}")
 
 
@@ -179,33 +183,31 @@ def _settings_of(
     return settings
 
 
-def _fill(store: Path, plan: "TablePlan") -> list["Result"]:
-    from ta2n.pipeline.cache import FeatureCache
-    from ta2n.pipeline.report.table.fill import fill
+def _fill(dataset: str, store: Path, plan: "TablePlan") -> list["TableEntry"]:
+    from ta2n.pipeline.report.table.fill import fill_from
 
-    cache = FeatureCache.open(store)
     total = len(plan.rows) * len(plan.shots) * len(plan.seeds)
     started = 0
 
     def show(row: "TableRow", shot: int, seed: int) -> None:
         nonlocal started
         started += 1
-        note(f"{cache.manifest.dataset}: {row.title}, {shot}-shot, seed {seed} ({started} of {total})")
+        note(f"{dataset}: {row.title}, {shot}-shot, seed {seed} ({started} of {total})")
 
-    return fill(cache, plan, on_run=show)
+    return fill_from(dataset, store, plan, on_run=show, on_note=note)
 
 
 def _plan(at_hand: "Sources", plan: "TablePlan", demo: bool) -> None:
     """Prints what would be done, with time and disk."""
     from ta2n.pipeline.cache import FeatureCache
-    from ta2n.pipeline.report.table.estimate import estimate_run, product_rate
+    from ta2n.pipeline.report.table.forecast import forecast_run, product_rate
 
     rate = product_rate(plan.device)
     lines = []
     for name, store in at_hand.stores.items():
         cache = FeatureCache.open(store)
         found = [
-            estimate_run(cache, plan.settings(cache, row, shot, seed), plan.exam, rate=rate)
+            forecast_run(cache, plan.settings(cache, row, shot, seed), plan.test, rate=rate)
             for shot in plan.shots
             for row in plan.rows
             for seed in plan.seeds
@@ -226,17 +228,19 @@ def _notes(plan: "TablePlan", protocol: str, settings: dict[str, Any]) -> list[s
         f"Protocol {protocol}{', but ' + changed if changed else ''}.",
         "Frozen backbone: heads on cached features of a backbone that was never trained on the task. Published results "
         "train it end to end; the column fine-tuned is what compares with them.",
-        f"± is the 95 % interval over {plan.exam.episodes} test episodes of the same videos, the same for all methods; "
+        f"± is the 95 % interval over {plan.test.episodes} test episodes of the same videos, the same for all methods; "
         "± behind a number of seeds is their standard deviation. Against ProtoNet: paired, episode by episode.",
         "MACs and train ms are of one training episode's forward pass and of its forward and backward pass; test ms is "
         "of one test episode, with work once a video spread over all.",
     ]
 
 
-def _print(results: list["Result"], way: int) -> None:
-    from ta2n.pipeline.report.table.results import to_sheets
+def _print(entries: list["TableEntry"], way: int) -> None:
+    from ta2n.pipeline.report.table.cells import to_sheets
 
-    for sheet in to_sheets([result for result in results if result.runs or result.tuned], way=way):
+    # A data set of which nothing is there is in the files alone; a failed row beside others is seen here too.
+    there = {(entry.dataset, entry.shot) for entry in entries if entry.runs or entry.tuned}
+    for sheet in to_sheets([entry for entry in entries if (entry.dataset, entry.shot) in there], way=way):
         stdout().print(table(sheet.title, list(sheet.columns), [list(row) for row in sheet.rows]))
         for text in sheet.notes:
             stdout().print(text, markup=False)

@@ -3,12 +3,25 @@
 from ta2n.cache_schema.disk import naming
 from ta2n.pipeline.commands.reporting import OnNote, tell
 from ta2n.pipeline.commands.train_head import TrainPlan
-from ta2n.pipeline.report.table.runs import Row, TestEpisodes, compare
+from ta2n.pipeline.report.table.episodes import TestEpisodes
+from ta2n.pipeline.report.table.runs import ComparedRow, compare
 from ta2n.pipeline.training.settings import Settings
 
 
-def compare_planned(plan: TrainPlan, *, on_note: OnNote | None = None) -> list[Row]:
-    """Trains and tests the runs of a plan one by one, on the same test episodes, and sets them side by side."""
+def compare_planned(plan: TrainPlan, *, on_note: OnNote | None = None) -> list[ComparedRow]:
+    """Trains and tests the runs of a plan one by one, on the same test episodes, and sets them side by side.
+
+    Args:
+        plan: what to train.
+        on_note: gets lines worth knowing.
+
+    Returns:
+        A row for each run, in their order; one that failed does not end the others.
+
+    Raises:
+        InputError: all of them failed.
+        BusyError: another process writes in the folder.
+    """
     runs = list(plan.runs)
 
     def show(settings: Settings) -> None:
@@ -18,4 +31,6 @@ def compare_planned(plan: TrainPlan, *, on_note: OnNote | None = None) -> list[R
 
     test = TestEpisodes(episodes=plan.test.episodes, queries=plan.test.queries, seed=plan.test.seed)
     with naming(plan.folder):
-        return compare(plan.cache, runs, plan.folder, test, device=plan.device, on_run=show)
+        return compare(
+            plan.cache, runs, plan.folder, test, device=plan.device, scratch=plan.scratch, on_run=show, on_note=on_note
+        )

@@ -16,8 +16,10 @@ from ta2n.pipeline.commands.reporting import OnNote, OnProgress, Step, tell
 from ta2n.pipeline.commands.settings import require_options
 from ta2n.pipeline.commands.stores import default_frames
 from ta2n.pipeline.episodes import EpisodeSequence
+from ta2n.pipeline.episodes.fingerprint import Watched
 from ta2n.pipeline.evaluation.evaluate import evaluate
 from ta2n.pipeline.evaluation.metrics import Estimate, estimate
+from ta2n.pipeline.evaluation.scratch import Scratch
 from ta2n.pipeline.heads import Head, build_head
 from ta2n.pipeline.training.checkpoint import load_checkpoint
 
@@ -46,11 +48,13 @@ class Score:
     Attributes:
         name: of the head, for a person.
         accuracies: (E,) of each episode, 0 to 1.
+        fingerprint: of the episodes.
         seconds: that all episodes took.
     """
 
     name: str
     accuracies: NDArray[np.float64]
+    fingerprint: str
     seconds: float
 
     @property
@@ -72,14 +76,16 @@ def from_checkpoint(path: Path, cache: FeatureCache, *, on_note: OnNote | None =
         InputError: it was trained on other features than the store holds.
     """
     stored = load_checkpoint(path)
-    about = stored.metadata
+    metadata = stored.metadata
+    tell(stored.notes(), on_note)
     stored.require_features(cache.manifest.features(), source=path, store=cache.path)
-    if about["dataset"] != cache.manifest.dataset:
-        tell([f"note: {path} was trained on {about['dataset']}, and is tested on {cache.manifest.dataset}"], on_note)
-    elif about["split_hash"] != cache.videos.hash():
+    if metadata["dataset"] != cache.manifest.dataset:
+        tell([f"note: {path} was trained on {metadata['dataset']}, and is tested on {cache.manifest.dataset}"], on_note)
+    elif metadata["split_hash"] != cache.videos.hash():
         doubt = "did it train on a test class?"
         tell([f"note: {path} was trained with other splits than {cache.path} has now; {doubt}"], on_note)
-    return Contender(f"{about['head']['name']} ({path})", stored.build(), about["head"]["frames"], about["settings"])
+    made = metadata["head"]
+    return Contender(f"{made['name']} ({path})", stored.build(), made["frames"], metadata["settings"])
 
 
 def from_method(
@@ -119,6 +125,7 @@ def measure(
     *,
     device: torch.device,
     memory: float | None = None,
+    scratch: Scratch | None = None,
     on_progress: OnProgress | None = None,
 ) -> Score:
     """Evaluates a head on the first ``count`` episodes.
@@ -130,6 +137,7 @@ def measure(
         count: how many of them.
         device: where the head runs.
         memory: GB for what is computed once per video; None is half of what is free.
+        scratch: where what exceeds that goes; None is the system's folder for temporary files.
         on_progress: gets how far it is.
     """
 
@@ -139,6 +147,9 @@ def measure(
 
     loader = MapLoader(cache, frames=one.frames, device=device)
     limit = None if memory is None else int(memory * 1e9)
+    watched = Watched(drawn, cache.videos.id)
     start = time.monotonic()
-    accuracies = evaluate(one.head.to(device), loader, drawn, count, memory_bytes=limit, on_episodes=show)
-    return Score(one.name, accuracies, time.monotonic() - start)
+    accuracies = evaluate(
+        one.head.to(device), loader, watched, count, memory_bytes=limit, scratch=scratch, on_episodes=show
+    )
+    return Score(one.name, accuracies, watched.fingerprint, time.monotonic() - start)

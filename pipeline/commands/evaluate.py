@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ta2n.cache_schema.disk import require_file
 from ta2n.cache_schema.errors import InputError
 from ta2n.pipeline.cache import FeatureCache
@@ -18,8 +20,10 @@ from ta2n.pipeline.config.protocols import Protocol
 from ta2n.pipeline.config.resolve import given_fields, make, recipe_fields, resolve
 from ta2n.pipeline.config.testing import EvaluateSettings
 from ta2n.pipeline.episodes import Episodes, EpisodeSequence
-from ta2n.pipeline.episodes.files import load_episodes, save_episodes
+from ta2n.pipeline.episodes.files import EpisodeList, load_episodes, save_episodes
+from ta2n.pipeline.evaluation.classes import SplitClasses, classes_of
 from ta2n.pipeline.evaluation.metrics import Estimate, paired_difference
+from ta2n.pipeline.evaluation.scratch import Scratch, scratch_folder
 
 _TEST = (EvaluateSettings,)
 _MOST_GB = 1_000_000
@@ -34,7 +38,7 @@ class Evaluation:
         split: that the episodes are of.
         protocol: name of the protocol.
         settings: way, shot, queries, number and seed of the episodes.
-        videos: clips of the split.
+        classes: of the split: those that the episodes are of, and those left out for too few usable clips.
         scores: of the head, and of the one that it was compared with.
     """
 
@@ -42,8 +46,13 @@ class Evaluation:
     split: str
     protocol: str
     settings: EvaluateSettings
-    videos: int
+    classes: SplitClasses
     scores: tuple[Score, ...]
+
+    @property
+    def videos(self) -> int:
+        """Clips that the episodes are drawn from."""
+        return self.classes.videos
 
     @property
     def accuracy(self) -> Estimate:
@@ -55,7 +64,7 @@ class Evaluation:
         """First − second, episode by episode; None where there is no second."""
         if len(self.scores) == 1:
             return None
-        return paired_difference(self.scores[0].accuracies, self.scores[1].accuracies)
+        return paired_difference(self.scores[0], self.scores[1])
 
 
 @takes(*_TEST)
@@ -74,6 +83,7 @@ def evaluate(
     split_file: AnyPath | None = None,
     memory: float | None = None,
     episodes_file: AnyPath | None = None,
+    scratch: AnyPath | None = None,
     device: str = "auto",
     on_note: OnNote | None = None,
     on_progress: OnProgress | None = None,
@@ -95,6 +105,7 @@ def evaluate(
         split_file: a JSON file of classes by split.
         memory: GB for what is computed once per video; None is half of what is free.
         episodes_file: a list of episodes: used where it is there, else written.
+        scratch: folder for what does not fit in memory; None is the one that the store is in.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         on_note: gets lines worth knowing.
         on_progress: gets how far the evaluation of each head is.
@@ -118,6 +129,7 @@ def evaluate(
     tell((*asked.notes, *notes), on_note)
     where = torch_device(device)
     opened = open_cache(Path(cache), dataset, path_of(split_file))
+    room = Scratch(scratch_folder(path_of(scratch), beside=opened.path), on_note)
     seed = said.get("seed", 0)
     if checkpoint is not None:
         first = from_checkpoint(Path(checkpoint), opened, on_note=on_note)
@@ -132,11 +144,17 @@ def evaluate(
         shape = _shape(said, recipe_fields(_TEST, asked.recipe.test), first, asked.protocol)
         drawn = _drawn(file, opened, split, shape, on_note)
     scores = tuple(
-        measure(one, opened, drawn, shape.episodes, device=where, memory=memory, on_progress=on_progress)
+        measure(one, opened, drawn, shape.episodes, device=where, memory=memory, scratch=room, on_progress=on_progress)
         for one in contenders
     )
-    videos = int((opened.labels(split) >= 0).sum())
-    return Evaluation(opened.manifest.dataset, split, asked.name, shape, videos, scores)
+    return Evaluation(opened.manifest.dataset, split, asked.name, shape, _classes(opened, split, shape, drawn), scores)
+
+
+def _classes(cache: FeatureCache, split: str, shape: EvaluateSettings, drawn: EpisodeSequence) -> SplitClasses:
+    listed = None
+    if isinstance(drawn, EpisodeList):
+        listed = np.unique(np.concatenate([one.support for one in drawn.take(shape.episodes)]))
+    return classes_of(cache, split, needed=shape.shot + shape.queries, listed=listed)
 
 
 def _second(against: AnyPath, cache: FeatureCache, seed: int, on_note: OnNote | None) -> Contender:

@@ -18,6 +18,7 @@ from ta2n.pipeline.commands.tables import TRAIN, chosen
 from ta2n.pipeline.config.options import takes
 from ta2n.pipeline.config.resolve import Chosen, given_fields, make, recipe_fields, resolve
 from ta2n.pipeline.config.testing import EvaluateSettings
+from ta2n.pipeline.evaluation.scratch import Scratch, scratch_folder
 from ta2n.pipeline.training import loop
 from ta2n.pipeline.training.settings import Progress, Settings
 
@@ -35,6 +36,7 @@ class TrainPlan:
         folder: of the run, or of the runs' folders.
         device: where the heads run.
         test: the test episodes, for several runs.
+        scratch: where what does not fit in memory goes.
     """
 
     cache: FeatureCache
@@ -43,6 +45,7 @@ class TrainPlan:
     folder: Path
     device: torch.device
     test: EvaluateSettings
+    scratch: Scratch
 
 
 def plan_training(
@@ -57,6 +60,7 @@ def plan_training(
     protocol: str | None = None,
     recipe: AnyPath | None = None,
     split_file: AnyPath | None = None,
+    scratch: AnyPath | None = None,
     device: str = "auto",
     settings: Mapping[str, Any] | None = None,
     on_note: OnNote | None = None,
@@ -74,6 +78,7 @@ def plan_training(
         protocol: name of the protocol.
         recipe: a TOML file of settings.
         split_file: a JSON file of classes by split.
+        scratch: folder for what does not fit in memory; None is beside the run.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         settings: options of training by the names of the flags, with underscores.
         on_note: gets lines worth knowing.
@@ -99,7 +104,8 @@ def plan_training(
     runs = tuple(run for run, _ in pairs)
     folder = require_folder(path_of(out) or _usual_folder(opened, runs), "--out")
     require_text(str(folder), "checkpoints could not be read from there")
-    return TrainPlan(opened, asked.name, runs, folder, where, _test_of(runs[0], asked, test_episodes))
+    room = Scratch(scratch_folder(path_of(scratch), beside=folder), on_note)
+    return TrainPlan(opened, asked.name, runs, folder, where, _test_of(runs[0], asked, test_episodes), room)
 
 
 def _test_of(run: Settings, asked: Chosen, test_episodes: int | None) -> EvaluateSettings:
@@ -129,6 +135,7 @@ def train_head(
     protocol: str | None = None,
     recipe: AnyPath | None = None,
     split_file: AnyPath | None = None,
+    scratch: AnyPath | None = None,
     device: str = "auto",
     on_note: OnNote | None = None,
     on_progress: OnProgress | None = None,
@@ -146,6 +153,7 @@ def train_head(
         protocol: name of the protocol.
         recipe: a TOML file of settings.
         split_file: a JSON file of classes by split.
+        scratch: folder for what does not fit in memory; None is beside the run.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         on_note: gets lines worth knowing.
         on_progress: gets how far training is, after each episode.
@@ -170,6 +178,7 @@ def train_head(
         protocol=protocol,
         recipe=recipe,
         split_file=split_file,
+        scratch=scratch,
         device=device,
         settings=settings,
         on_note=on_note,
@@ -196,7 +205,15 @@ def train_planned(
 
     with naming(plan.folder):
         return loop.train_head(
-            plan.cache, settings, plan.folder, device=plan.device, place=cache_in, on_episode=episode, on_epoch=epoch
+            plan.cache,
+            settings,
+            plan.folder,
+            device=plan.device,
+            place=cache_in,
+            scratch=plan.scratch,
+            on_episode=episode,
+            on_epoch=epoch,
+            on_note=on_note,
         )
 
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
 from ta2n.cache_schema.errors import InputError, MissingError
+from ta2n.cache_schema.plain_json import to_json
 from ta2n.pipeline.demo.motions import MOTIONS, Motion, Pose, pose_at
 
 SIZE = 160
@@ -213,7 +214,7 @@ def _require_encoder() -> None:
 
 def _write_truth(folder: Path, draws: dict[str, Draw], seed: int) -> None:
     """Write the ground truth, unless clips rendered from other draws are already there."""
-    truth = json.loads(json.dumps({path: asdict(draw) for path, draw in draws.items()}))
+    truth = json.loads(to_json({path: asdict(draw) for path, draw in draws.items()}))
     file = folder / TRUTH
     if file.exists():
         found = json.loads(file.read_text())
@@ -224,5 +225,5 @@ def _write_truth(folder: Path, draws: dict[str, Draw], seed: int) -> None:
             )
     folder.mkdir(parents=True, exist_ok=True)
     partial = file.with_suffix(".partial")
-    partial.write_text(json.dumps({"frames": FRAMES, "seed": seed, "clips": truth}, indent=1))
+    partial.write_text(to_json({"frames": FRAMES, "seed": seed, "clips": truth}, indent=1))
     partial.replace(file)

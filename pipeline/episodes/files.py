@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from ta2n.cache_schema.disk import write_whole
 from ta2n.cache_schema.errors import InputError, MissingError
+from ta2n.cache_schema.plain_json import to_json
 from ta2n.pipeline.episodes.checks import check_classes, check_episodes, check_header, check_store, places_of
 from ta2n.pipeline.episodes.sampling import Episode, Episodes
 
@@ -105,7 +106,7 @@ def save_episodes(
         "episodes": [[[place[row] for row in part.tolist()] for part in (one.support, one.query)] for one in drawn],
     }
     values["sha256"] = _digest(values)
-    data = json.dumps(values, ensure_ascii=False, separators=(",", ":")).encode()
+    data = to_json(values, ensure_ascii=False, separators=(",", ":")).encode()
     file.parent.mkdir(parents=True, exist_ok=True)
     # No time in the header: the same episodes give the same bytes.
     write_whole(file, gzip.compress(data, mtime=0) if file.suffix == ".gz" else data)
@@ -170,5 +171,5 @@ def _read(file: Path) -> dict[str, Any]:
 
 
 def _digest(values: dict[str, Any]) -> str:
-    text = json.dumps([values[name] for name in _FIELDS], ensure_ascii=False, separators=(",", ":"))
+    text = to_json([values[name] for name in _FIELDS], ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()

@@ -10,6 +10,7 @@ from math import prod
 from pathlib import Path
 from statistics import median
 
+import psutil
 import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
@@ -116,9 +117,20 @@ def peak_bytes(call: Callable[[], object], device: torch.device) -> int | None:
     except (OSError, AttributeError):
         call()
         return None
-    before = status_bytes("VmRSS")
+    before = held_bytes()
     call()
-    return max(0, status_bytes("VmHWM") - before)
+    return max(0, _most_held_bytes() - before)
+
+
+def held_bytes() -> int:
+    """The memory that this process holds at this moment (its resident set)."""
+    return int(psutil.Process().memory_info().rss)
+
+
+def _most_held_bytes() -> int:
+    """The most that it held since Linux was told to begin counting anew; no library reads this."""
+    line = next(line for line in _STATUS.read_text().splitlines() if line.startswith("VmHWM:"))
+    return int(line.split()[1]) * 1024
 
 
 def _learn(head: Head, support: Tensor, query: Tensor, labels: Tensor, shot: int) -> None:
@@ -134,9 +146,3 @@ def _milliseconds(call: Callable[[], object], device: torch.device) -> float:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     return 1000 * (time.perf_counter() - start)
-
-
-def status_bytes(field: str) -> int:
-    """A size in bytes that Linux keeps of this process: ``VmRSS``, ``VmHWM``."""
-    line = next(line for line in _STATUS.read_text().splitlines() if line.startswith(f"{field}:"))
-    return int(line.split()[1]) * 1024

@@ -1,9 +1,7 @@
-"""What a head computes from one video alone, computed once and kept: on the card, in memory or in a file."""
+"""What a head computes from one video alone, computed once and kept: on the GPU, in memory or in a file."""
 
-import math
-import os
-import shutil
 import tempfile
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -12,6 +10,7 @@ from torch import Tensor
 
 from ta2n.pipeline.cache.in_memory import free_bytes
 from ta2n.pipeline.cache.loader import MapLoader
+from ta2n.pipeline.evaluation.scratch import Scratch
 from ta2n.pipeline.heads import Embedding, Head
 
 _BATCH = 16
@@ -23,36 +22,36 @@ class Embeddings:
     Args:
         kept: by name, the first axis over the rows.
         device: where :meth:`take` puts them.
-        place: ``device``, ``memory`` or ``file``.
-
-    Attributes:
-        bytes: that they take.
     """
 
-    def __init__(self, kept: Embedding, device: torch.device, place: str) -> None:
-        self._kept, self.device, self.place = kept, device, place
-        self.bytes = sum(tensor.nbytes for tensor in kept.values())
+    def __init__(self, kept: Embedding, device: torch.device) -> None:
+        self._kept, self.device = kept, device
 
     def __len__(self) -> int:
         return len(next(iter(self._kept.values())))
 
-    def take(self, places: NDArray[np.int64]) -> Embedding:
-        """The embeddings of some places (B,), where the head is; places in a row are not copied there, only shown."""
-        first, stop = (int(places[0]), int(places[-1]) + 1) if len(places) else (0, 0)
-        if np.array_equal(places, np.arange(first, stop)):
+    def take(self, indices: NDArray[np.int64]) -> Embedding:
+        """The embeddings at some indices (B,), where the head is; consecutive ones are not copied there, only shown."""
+        first, stop = (int(indices[0]), int(indices[-1]) + 1) if len(indices) else (0, 0)
+        if np.array_equal(indices, np.arange(first, stop)):
             return {name: kept[first:stop].to(self.device) for name, kept in self._kept.items()}
-        index = torch.from_numpy(places)
+        index = torch.from_numpy(indices)
         return {name: kept.index_select(0, index.to(kept.device)).to(self.device) for name, kept in self._kept.items()}
 
 
 def embed_all(
-    head: Head, loader: MapLoader, rows: NDArray[np.int64], shot: int, memory_bytes: int | None = None
+    head: Head,
+    loader: MapLoader,
+    rows: NDArray[np.int64],
+    shot: int,
+    memory_bytes: int | None = None,
+    scratch: Scratch | None = None,
 ) -> Embeddings | None:
-    """Embeds every row, in order, and keeps the results at the fastest place that takes them.
+    """Embeds every row, in order, and keeps the results in the fastest storage that takes them.
 
     On a CUDA device they stay there where they fit into half of what is free; else they go to this machine's memory;
-    beyond ``memory_bytes`` they spill into a file without a name in the system's folder for temporary files
-    (``TMPDIR``), which the system caches with what memory it has and drops when the results are dropped.
+    beyond ``memory_bytes`` they spill into files without a name, which the system caches with what memory it has and
+    drops when the results are dropped.
 
     Args:
         head: in the mode it is in.
@@ -60,38 +59,36 @@ def embed_all(
         rows: (R,), at least one.
         shot: K of the episodes to come.
         memory_bytes: of the results in memory; None is half of what is free.
+        scratch: the folder of the files; None is the system's for temporary files.
 
     Returns:
-        None where there is not room enough in that folder either.
+        None where they do not fit in that folder either.
     """
+    scratch = scratch or Scratch(Path(tempfile.gettempdir()))
     first = head.embed(loader.test(rows[:_BATCH]), shot=shot)
     size = sum(tensor.nbytes for tensor in first.values()) // len(rows[:_BATCH]) * len(rows)
-    place = _place(size, loader.device, memory_bytes)
-    if place is None:
+    storage = _storage(size, loader.device, memory_bytes, scratch)
+    if storage is None:
         return None
-    kept = {name: _room(place, (len(rows), *tensor.shape[1:]), tensor) for name, tensor in first.items()}
+    kept = {name: _allocate(storage, (len(rows), *tensor.shape[1:]), tensor, scratch) for name, tensor in first.items()}
     for start in range(0, len(rows), _BATCH):
         chosen = rows[start : start + _BATCH]
         part = first if start == 0 else head.embed(loader.test(chosen), shot=shot)
         for name, tensor in part.items():
             kept[name][start : start + len(chosen)].copy_(tensor)
-    return Embeddings(kept, loader.device, place)
+    return Embeddings(kept, loader.device)
 
 
-def _place(size: int, device: torch.device, memory_bytes: int | None) -> str | None:
+def _storage(size: int, device: torch.device, memory_bytes: int | None, scratch: Scratch) -> str | None:
     if device.type == "cuda" and size <= free_bytes(device) // 2:
         return "device"
     if size <= (free_bytes(torch.device("cpu")) // 2 if memory_bytes is None else memory_bytes):
         return "memory"
     # What is written there may not fill the disk that others write to as well.
-    return "file" if size <= shutil.disk_usage(tempfile.gettempdir()).free * 3 // 4 else None
+    return "file" if size <= scratch.free() * 3 // 4 else None
 
 
-def _room(place: str, shape: tuple[int, ...], like: Tensor) -> Tensor:
-    if place != "file":
-        return torch.empty(shape, dtype=like.dtype, device=like.device if place == "device" else "cpu")
-    with tempfile.NamedTemporaryFile(prefix="ta2n-") as file:
-        # Reserved at once: a map of a file that the disk has no room for ends the process when it is written to.
-        if hasattr(os, "posix_fallocate"):  # not on macOS
-            os.posix_fallocate(file.fileno(), 0, math.prod(shape) * like.element_size())
-        return torch.from_file(file.name, shared=True, size=math.prod(shape), dtype=like.dtype).view(shape)
+def _allocate(storage: str, shape: tuple[int, ...], like: Tensor, scratch: Scratch) -> Tensor:
+    if storage == "file":
+        return scratch.empty(shape, like.dtype)
+    return torch.empty(shape, dtype=like.dtype, device=like.device if storage == "device" else "cpu")

@@ -13,6 +13,7 @@ from ta2n.pipeline.cache.in_memory import free_bytes
 from ta2n.pipeline.cache.loader import MapLoader
 from ta2n.pipeline.episodes import Episode, EpisodeSequence
 from ta2n.pipeline.evaluation.embeddings import Embeddings, embed_all
+from ta2n.pipeline.evaluation.scratch import Scratch
 from ta2n.pipeline.evaluation.strategy import Asked, Rows, Strategy, asked_for, may_ask_for, strategy
 from ta2n.pipeline.heads import Head
 
@@ -37,6 +38,7 @@ def evaluate(
     count: int,
     *,
     memory_bytes: int | None = None,
+    scratch: Scratch | None = None,
     on_episodes: OnEpisodes | None = None,
 ) -> NDArray[np.float64]:
     """Evaluates a head on episodes 0 to ``count - 1``.
@@ -53,8 +55,9 @@ def evaluate(
         episodes: the sequence to draw from.
         count: how many.
         memory_bytes: for the per-video results; beyond it they go to a temporary file, see :func:`embed_all`, and only
-            where that has no room either are they computed again for every episode, which is slow. None is half of
-            what is free.
+            where the disk does not take it either are they computed again for every episode, which is slow. None is
+            half of what is free.
+        scratch: where that file goes; None is the system's folder for temporary files.
         on_episodes: called with the number of episodes finished so far (an equivalent share of the pairs).
 
     Returns:
@@ -70,7 +73,7 @@ def evaluate(
     try:
         drawn = list(episodes.take(count)) if count <= _HELD else None
         asked = asked_for(drawn) if drawn else may_ask_for(episodes, count)
-        embeddings = embed_all(head, loader, asked.rows, episodes.shot, memory_bytes)
+        embeddings = embed_all(head, loader, asked.rows, episodes.shot, memory_bytes, scratch)
         chosen = strategy(asked.density, kept=embeddings is not None, pairwise=head.pairwise, shot=episodes.shot)
         _LOG.debug("%d episodes of %d videos: %s", count, len(asked.rows), chosen.value)
         pieces = iter([drawn]) if drawn else _pieces(episodes, count)
@@ -157,8 +160,8 @@ def _in_blocks(
     on_episodes: OnEpisodes | None,
 ) -> NDArray[np.float64]:
     """One shot: the distances of all pairs first, then episodes that look theirs up."""
-    # Looking up is seconds for the episodes that are held, and as long as the distances or longer for more.
-    share = count if count <= _HELD else count // 2
+    # Looking up takes a moment for as many as are held; beyond them it is what takes long.
+    share = min(count, _HELD)
     table = _distances(head, embeddings, asked, lambda part: on_episodes(int(share * part)) if on_episodes else None)
     accuracies = np.empty(count)
     done = 0

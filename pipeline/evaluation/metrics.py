@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,16 +48,39 @@ def estimate(values: Sequence[float] | NDArray[np.floating]) -> Estimate:
     return Estimate(float(array.mean()), _Z95 * float(spread), len(array))
 
 
-def paired_difference(
-    first: Sequence[float] | NDArray[np.floating], second: Sequence[float] | NDArray[np.floating]
-) -> Estimate:
+class Tested(Protocol):
+    """A result episode by episode, and which episodes these were."""
+
+    @property
+    def accuracies(self) -> NDArray[np.float64]:
+        """(E,) of each episode, 0 to 1."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the episodes: :attr:`ta2n.pipeline.episodes.fingerprint.Watched.fingerprint`."""
+
+
+def paired_difference(first: Tested, second: Tested) -> Estimate:
     """Mean of first − second over the same episodes, with its interval.
 
     Much narrower than the difference of two separate intervals, because an easy episode is easy for both.
 
     Raises:
-        InputError: the two were not measured on equally many episodes.
+        InputError: the two were not measured on the same episodes.
     """
-    if len(first) != len(second):
-        raise InputError(f"{len(first)} and {len(second)} episodes cannot be paired; evaluate both on the same ones")
-    return estimate(np.asarray(first, dtype=np.float64) - np.asarray(second, dtype=np.float64))
+    require_same_episodes(first, second)
+    return estimate(first.accuracies - second.accuracies)
+
+
+def require_same_episodes(first: Tested, second: Tested) -> None:
+    """Refuses results that must not be subtracted or averaged episode by episode.
+
+    Raises:
+        InputError: they are not of the same episodes.
+    """
+    if first.fingerprint != second.fingerprint:
+        counts = f"{len(first.accuracies)} and {len(second.accuracies)} episodes"
+        raise InputError(
+            f"{counts} cannot be paired: they are not the same ones (fingerprints {first.fingerprint[:12]} and "
+            f"{second.fingerprint[:12]}); evaluate both on one store with one seed"
+        )

@@ -6,7 +6,6 @@ same order twice.
 """
 
 import dataclasses
-import json
 import platform
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -16,24 +15,23 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 import ta2n
-from ta2n.cache_schema.errors import InputError
 from ta2n.cache_schema.lock import writing
 from ta2n.pipeline.cache import FeatureCache
-from ta2n.pipeline.evaluation.metrics import Estimate
-from ta2n.pipeline.training.checkpoint import BEST, LAST, Checkpoint, load_checkpoint, save_checkpoint
+from ta2n.pipeline.evaluation.scratch import OnNote, Scratch, scratch_folder
+from ta2n.pipeline.training.checkpoint import BEST, LAST, Checkpoint, save_checkpoint
+from ta2n.pipeline.training.clips import without_names
+from ta2n.pipeline.training.folder import open_run
+from ta2n.pipeline.training.metrics import append_line, line_of
+from ta2n.pipeline.training.optimizer import make_optimizer, restore, state_of
 from ta2n.pipeline.training.prefetch import prefetch
+from ta2n.pipeline.training.resume import ending
 from ta2n.pipeline.training.settings import Progress, Settings
 from ta2n.pipeline.training.tasks import Learned, Task, task_of
 from ta2n.pipeline.training.timing import Stopwatch
 
-METRICS = "metrics.jsonl"
 _SAVE_SECONDS = 60.0
-# Epochs and patience decide where a run stops, not what it passes through: a finished run can be continued with more
-# epochs. The manifest is compared by its hash, which leaves out who wrote it.
-_NOT_COMPARED = ("epochs", "patience", "manifest")
 
 
 @dataclass(frozen=True)
@@ -63,8 +61,10 @@ def train_head(
     *,
     device: torch.device,
     place: str = "auto",
+    scratch: Scratch | None = None,
     on_episode: OnProgress | None = None,
     on_epoch: OnProgress | None = None,
+    on_note: OnNote | None = None,
 ) -> Result:
     """Trains a head on the train split and keeps the weights that do best on the val split.
 
@@ -74,8 +74,10 @@ def train_head(
         folder: where it is kept: see :func:`run_task`.
         device: where the head runs.
         place: where the maps of the train and val splits are kept: see :func:`ta2n.pipeline.cache.in_memory.keep`.
+        scratch: where what does not fit in memory goes; None is beside the run.
         on_episode: called after every training episode.
         on_epoch: called after every validation, also the one before the first epoch.
+        on_note: gets lines worth knowing.
 
     Returns:
         The result; its head is ``load_checkpoint(folder).build()``.
@@ -83,8 +85,9 @@ def train_head(
     Raises:
         InputError: a split cannot give the episodes, the folder holds another run, or training diverged.
     """
-    task = task_of(cache, settings, device, place)
-    return run_task(task, settings, folder, on_item=on_episode, on_epoch=on_epoch)
+    scratch = scratch or Scratch(scratch_folder(None, beside=folder), on_note)
+    task = task_of(cache, settings, device, place, scratch)
+    return run_task(task, settings, folder, on_item=on_episode, on_epoch=on_epoch, on_note=on_note)
 
 
 def run_task(
@@ -94,11 +97,13 @@ def run_task(
     *,
     on_item: OnProgress | None = None,
     on_epoch: OnProgress | None = None,
+    on_note: OnNote | None = None,
 ) -> Result:
     """Trains a task to its end.
 
     ``folder`` gets ``best.safetensors``, ``last.safetensors`` (with the optimiser, to continue from) and
-    ``metrics.jsonl``, a line an epoch. A folder with an unfinished run of the same settings is continued.
+    ``metrics.jsonl``, a line an epoch. A folder with a run of the same settings on the same clips is continued. Where
+    that run is longer than what is asked for, the result is that of the epoch at which the asked run ends.
 
     Args:
         task: what to do at each step.
@@ -106,14 +111,16 @@ def run_task(
         folder: where the run is kept.
         on_item: called after every training item.
         on_epoch: called after every validation, also the one before the first epoch.
+        on_note: gets lines worth knowing.
 
     Raises:
-        InputError: the folder holds another run, or training diverged.
+        InputError: the folder holds another run, one of other clips, a longer one that overwrote the weights that are
+            asked for, or a damaged one; or training diverged.
         BusyError: another process is training in the folder.
     """
     with writing(folder, "ta2n train-head"):
         loop = _Loop(task, settings, folder)
-        loop.start()
+        loop.start(on_note)
         if loop.progress.episode == 0 and not loop.progress.val:
             loop.validate()
             if on_epoch:
@@ -135,7 +142,7 @@ class _Loop:
         self.task, self.settings, self.folder, self.progress = task, settings, folder, Progress()
         self.watch = Stopwatch()
         groups = task.parameter_groups()
-        self.optimizer = _optimizer(settings, groups) if groups else None
+        self.optimizer = make_optimizer(settings, groups) if groups else None
 
     @property
     def stopped_early(self) -> bool:
@@ -145,8 +152,7 @@ class _Loop:
     @property
     def finished(self) -> bool:
         """Whether nothing is left to train: every epoch done, patience used up, or nothing that learns."""
-        total = self.settings.epochs * self.settings.episodes_per_epoch
-        return self.optimizer is None or self.progress.episode >= total or self.stopped_early
+        return self.optimizer is None or ending(self.progress.val, self.settings) is not None
 
     def epoch(self) -> Iterator[None]:
         """Trains to the end of the current epoch, yielding after every item."""
@@ -176,12 +182,13 @@ class _Loop:
         progress = self.progress
         epoch = progress.episode // self.settings.episodes_per_epoch
         result = self.task.validate()
+        line = line_of(progress, epoch, result)
         progress.val.append(result.mean if result else 0.0)
+        progress.history.append(line)
         if result is None or result.mean > progress.best_val:
             progress.best_val, progress.best_epoch = progress.val[-1], epoch
-            save_checkpoint(self.folder / BEST, Checkpoint(self.task.best(), self._metadata()))
-        with (self.folder / METRICS).open("a") as file:
-            file.write(json.dumps(_line(progress, epoch, result)) + "\n")
+            save_checkpoint(self.folder / BEST, Checkpoint(self.task.best(), self._metadata(of_best=True)))
+        append_line(self.folder, line)
         progress.loss = progress.accuracy = 0.0
         progress.terms = {}
         self._save_last()
@@ -205,75 +212,24 @@ class _Loop:
             self.optimizer.step()
             self.optimizer.zero_grad()
 
-    def start(self) -> None:
+    def start(self, on_note: OnNote | None) -> None:
         """Begins a run in its folder, or takes up the one that is there."""
-        if not (self.folder / LAST).is_file():
-            self.folder.mkdir(parents=True, exist_ok=True)
-            (self.folder / METRICS).write_text("")
-            return
-        stored = load_checkpoint(self.folder / LAST)
-        mine = self._identity()
-        pairs = {name: (stored.metadata.get(name), value) for name, value in mine.items() if name not in _NOT_COMPARED}
-        changes = "; ".join(f"{name}: {_change(*pair)}" for name, pair in pairs.items() if _change(*pair))
-        if changes:
-            raise InputError(f"{self.folder}: holds another run ({changes}); choose another --out, or its settings")
-        self.progress = Progress(**stored.metadata["progress"])
-        self._restore(stored.tensors)
-        lines = (self.folder / METRICS).read_text().splitlines()[: len(self.progress.val)]
-        (self.folder / METRICS).write_text("".join(f"{line}\n" for line in lines))
+        found = open_run(self.folder, self._identity(), self.settings, on_note)
+        if found:
+            self.progress = found.progress
+            restore(self.task.modules, self.optimizer, found.tensors, self.folder / LAST)
 
     def _identity(self) -> dict[str, Any]:
         """What decides the run."""
         return {**self.task.metadata, "settings": dataclasses.asdict(self.settings)}
 
-    def _metadata(self) -> dict[str, Any]:
+    def _metadata(self, *, of_best: bool = False) -> dict[str, Any]:
+        about = self._identity()
+        if of_best and "clips" in about:
+            about["clips"] = without_names(about["clips"])  # who continues a run needs the names; who uses it does not
         versions = {"ta2n": ta2n.__version__, "torch": torch.__version__, "python": platform.python_version()}
-        return {**self._identity(), "versions": versions, "progress": dataclasses.asdict(self.progress)}
+        return {**about, "versions": versions, "progress": dataclasses.asdict(self.progress)}
 
     def _save_last(self) -> None:
-        tensors = dict(self.task.modules.state_dict())
-        if self.optimizer:
-            for number, state in self.optimizer.state_dict()["state"].items():
-                tensors |= {f"optimizer.{number}.{name}": torch.as_tensor(value) for name, value in state.items()}
+        tensors = {**self.task.modules.state_dict(), **state_of(self.optimizer)}
         save_checkpoint(self.folder / LAST, Checkpoint(tensors, self._metadata()))
-
-    def _restore(self, tensors: dict[str, Tensor]) -> None:
-        weights = {name: tensor for name, tensor in tensors.items() if not name.startswith("optimizer.")}
-        self.task.modules.load_state_dict(weights)
-        if not self.optimizer:
-            return
-        state: dict[int, dict[str, Tensor]] = {}
-        for name, tensor in tensors.items():
-            if name.startswith("optimizer."):
-                _, number, key = name.split(".", 2)
-                state.setdefault(int(number), {})[key] = tensor
-        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": state})
-
-
-def _line(progress: Progress, epoch: int, result: Estimate | None) -> dict[str, Any]:
-    """What ``metrics.jsonl`` says of an epoch; a loss of several terms is said term by term too."""
-    return {
-        "epoch": epoch,
-        "episodes": progress.episode,
-        "train_loss": progress.loss if epoch else None,
-        **{f"train_loss_{name}": value for name, value in progress.terms.items()},
-        "train_accuracy": progress.accuracy if epoch else None,
-        "val_accuracy": result.mean if result else None,
-        "val_interval": result.interval if result else None,
-    }
-
-
-def _optimizer(settings: Settings, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
-    if settings.optimizer == "adam":
-        return torch.optim.Adam(groups, lr=settings.learning_rate)
-    return torch.optim.SGD(groups, lr=settings.learning_rate)
-
-
-def _change(stored: Any, wanted: Any) -> str:
-    """What differs between two values, name by name for mappings; empty where nothing that matters does."""
-    if not isinstance(stored, dict) or not isinstance(wanted, dict):
-        return "" if stored == wanted else f"{stored} -> {wanted}"
-    names = sorted((stored.keys() | wanted.keys()) - set(_NOT_COMPARED))
-    return ", ".join(
-        f"{name} {stored.get(name)} -> {wanted.get(name)}" for name in names if stored.get(name) != wanted.get(name)
-    )

@@ -13,6 +13,9 @@ OBJECTIVES = ("episodic", "base")
 class Settings:
     """What decides the result of a training run on a given cache; most fields are options of ``ta2n train-head``.
 
+    The default of a field must mean what was done before there was the field: a run whose checkpoint lacks it is taken
+    for one with the default.
+
     Attributes:
         method: name of the head.
         options: further arguments of :func:`build_head`.
@@ -105,6 +108,7 @@ class Progress:
         terms: of a loss of several terms, the mean of each a query likewise.
         accuracy: mean training accuracy likewise.
         val: val accuracies, one an epoch, from epoch 0.
+        history: what ``metrics.jsonl`` says of each epoch, from epoch 0.
     """
 
     episode: int = 0
@@ -114,3 +118,4 @@ class Progress:
     terms: dict[str, float] = field(default_factory=dict)
     accuracy: float = 0.0
     val: list[float] = field(default_factory=list)
+    history: list[dict[str, Any]] = field(default_factory=list)

@@ -5,7 +5,7 @@ There are two: a head on episodes, and a classifier over the base classes on wha
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, cast
 
 import numpy as np
@@ -19,8 +19,10 @@ from ta2n.pipeline.cache.loader import MapLoader
 from ta2n.pipeline.episodes import Episode
 from ta2n.pipeline.evaluation.evaluate import accuracy, evaluate
 from ta2n.pipeline.evaluation.metrics import Estimate, estimate
+from ta2n.pipeline.evaluation.scratch import Scratch
 from ta2n.pipeline.heads import ClipEmbedder, Head, build_head
 from ta2n.pipeline.training.batches import episodes_of, generator_of, seeded
+from ta2n.pipeline.training.clips import clips_of
 from ta2n.pipeline.training.objectives import BaseClassifier
 from ta2n.pipeline.training.settings import Settings
 from ta2n.pipeline.training.timing import Stopwatch
@@ -39,7 +41,8 @@ class Task(Protocol):
 
     Attributes:
         modules: everything that is trained, by name; their state is what ``last.safetensors`` keeps.
-        metadata: plain JSON values that decide the run beside its settings, and what is needed to build the head.
+        metadata: plain JSON values that decide the run beside its settings, and what is needed to build the head; each
+            is compared by name when a run is continued. ``clips``, where there is one, is of :func:`clips_of`.
     """
 
     modules: nn.ModuleDict
@@ -53,6 +56,8 @@ class Task(Protocol):
 
     def learn(self, number: int, data: Any, watch: Stopwatch) -> Learned:
         """Adds the gradients of an item to ``.grad`` of the modules, timing ``forward`` and ``backward``.
+
+        How, and in how many calls of backward, is the task's own affair; the optimiser is the loop's.
 
         Raises:
             InputError: the loss is not finite.
@@ -68,14 +73,16 @@ class Task(Protocol):
 class _HeadTask:
     """What both tasks share: a head, the maps of the splits, and validation by episodes."""
 
-    def __init__(self, cache: FeatureCache, settings: Settings, device: torch.device, place: str) -> None:
-        self.settings, self.device = settings, device
+    def __init__(
+        self, cache: FeatureCache, settings: Settings, device: torch.device, place: str, scratch: Scratch | None = None
+    ) -> None:
+        self.settings, self.device, self.scratch = settings, device, scratch
         self.episodes = episodes_of(cache, settings, "train")
         self.val = episodes_of(cache, settings, "val") if settings.val_episodes else None
         splits = ["train", "val"] if self.val else ["train"]
         rows = np.flatnonzero(np.any([cache.labels(split) >= 0 for split in splits], axis=0))
         self.loader = MapLoader(cache, frames=settings.frames, device=device, rows=rows, place=place)
-        self.metadata = _metadata(cache, settings)
+        self.metadata = _metadata(cache, settings, splits)
         self.head: Head = build_head(**self.metadata["head"])
         self.modules = nn.ModuleDict({"head": self.head})
 
@@ -87,7 +94,7 @@ class _HeadTask:
     def validate(self) -> Estimate | None:
         if self.val is None:
             return None
-        return estimate(evaluate(self.head, self.loader, self.val, self.settings.val_episodes))
+        return estimate(evaluate(self.head, self.loader, self.val, self.settings.val_episodes, scratch=self.scratch))
 
     def best(self) -> dict[str, Tensor]:
         return self.head.state_dict()
@@ -109,13 +116,16 @@ class EpisodicTask(_HeadTask):
         settings: of the run.
         device: where the head runs.
         place: where the maps are kept: see :func:`ta2n.pipeline.cache.in_memory.keep`.
+        scratch: where validation puts what does not fit in memory; None is the system's folder for temporary files.
 
     Raises:
         InputError: a split cannot give the episodes, or its maps do not fit in ``place``.
     """
 
-    def __init__(self, cache: FeatureCache, settings: Settings, device: torch.device, place: str) -> None:
-        super().__init__(cache, settings, device, place)
+    def __init__(
+        self, cache: FeatureCache, settings: Settings, device: torch.device, place: str, scratch: Scratch | None = None
+    ) -> None:
+        super().__init__(cache, settings, device, place, scratch)
         labels = cache.labels("train")
         classes = np.unique(labels[labels >= 0])
         self._base_class = torch.from_numpy(np.searchsorted(classes, labels))  # of no meaning for other rows
@@ -155,13 +165,16 @@ class BaseClassTask(_HeadTask):
         settings: of the run.
         device: where the head runs.
         place: where the maps are kept.
+        scratch: where validation puts what does not fit in memory.
 
     Raises:
         InputError: as for :class:`EpisodicTask`, or the head has no vector of a single clip.
     """
 
-    def __init__(self, cache: FeatureCache, settings: Settings, device: torch.device, place: str) -> None:
-        super().__init__(cache, settings, device, place)
+    def __init__(
+        self, cache: FeatureCache, settings: Settings, device: torch.device, place: str, scratch: Scratch | None = None
+    ) -> None:
+        super().__init__(cache, settings, device, place, scratch)
         with seeded(settings.seed, 0, device=device):
             self.classifier = BaseClassifier(self.head, cache.labels("train"))
         self.modules["classifier"] = self.classifier
@@ -185,11 +198,12 @@ class BaseClassTask(_HeadTask):
         return Learned(values, len(labels), share)
 
 
-def task_of(cache: FeatureCache, settings: Settings, device: torch.device, place: str) -> Task:
+def task_of(
+    cache: FeatureCache, settings: Settings, device: torch.device, place: str, scratch: Scratch | None = None
+) -> Task:
     """The task of a run's objective."""
-    if settings.objective == "base":
-        return BaseClassTask(cache, settings, device, place)
-    return EpisodicTask(cache, settings, device, place)
+    kind = BaseClassTask if settings.objective == "base" else EpisodicTask
+    return kind(cache, settings, device, place, scratch)
 
 
 def add_gradients(terms: Mapping[str, Tensor], number: int, watch: Stopwatch) -> dict[str, float]:
@@ -209,8 +223,8 @@ def add_gradients(terms: Mapping[str, Tensor], number: int, watch: Stopwatch) ->
     return values
 
 
-def _metadata(cache: FeatureCache, settings: Settings) -> dict[str, Any]:
-    """What a checkpoint says of its head and of the features that it was trained on."""
+def _metadata(cache: FeatureCache, settings: Settings, splits: Sequence[str]) -> dict[str, Any]:
+    """What a checkpoint says of its head, and of the features and clips that it was trained and selected on."""
     channels, _, size, _ = cache.map_shape
     sizes = {"channels": channels, "frames": settings.frames, "size": size}
     return {
@@ -220,4 +234,5 @@ def _metadata(cache: FeatureCache, settings: Settings) -> dict[str, Any]:
         "manifest": cache.manifest.to_dict(),
         "manifest_hash": cache.manifest.hash(),
         "split_hash": cache.videos.hash(),
+        "clips": clips_of(cache, splits),
     }

@@ -5,9 +5,12 @@ from pathlib import Path
 
 import pytest
 import tiny_cache
+import typer
 from typer.testing import CliRunner, Result
 
 from ta2n.cli.app import app
+from ta2n.cli.sources import extract_found
+from ta2n.pipeline.datasets.sources import Sources
 
 SHORT = ("--way", "3", "--queries", "2", "--epochs", "1", "--episodes", "4", "--test-episodes", "20")
 
@@ -87,6 +90,30 @@ def test_without_any_data_the_demos_clips_and_the_way_to_the_real_table(nowhere:
     for command in ("ta2n dataset check ucf101", "ta2n extract --dataset ucf101", "ta2n table --cache feats"):
         assert command in made.stderr
     assert not any(nowhere.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (OSError(28, "No space left on device", "hmdb51.zarr"), "No space left on device: 'hmdb51.zarr'"),
+        (typer.Exit(1), "no clip could be used"),
+        (MemoryError(), "out of memory"),
+    ],
+)
+def test_a_data_set_that_cannot_be_extracted_is_a_reason_and_ends_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, reason: str
+) -> None:
+    def extract(*, dataset: str, **_: object) -> None:
+        if dataset == "hmdb51":
+            raise error
+
+    monkeypatch.setattr("ta2n.cli.extract.extract", extract)
+    videos = tiny_cache.table(1, 1)
+    found = Sources(found={"hmdb51": videos, "ucf101": videos})
+    extract_found(found, tmp_path, None, None, "cpu")
+    assert found.stores == {"ucf101": tmp_path / "ucf101.zarr"}
+    assert reason in found.missing["hmdb51"]
+    assert not found.found
 
 
 @pytest.mark.parametrize(

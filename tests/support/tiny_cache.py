@@ -1,5 +1,6 @@
 """A small store of random maps with class structure, for tests that need a cache and no video."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +35,12 @@ def table(classes_per_split: int = 6, clips_per_class: int = 8) -> VideoTable:
         for clip in range(clips_per_class)
     ]
     return VideoTable.from_rows(rows, root="videos")
+
+
+def relabelled(videos: VideoTable, labels: Sequence[str]) -> VideoTable:
+    """The same rows with other classes."""
+    columns = (videos.id.tolist(), videos.path.tolist(), labels, videos.split.tolist())
+    return VideoTable.from_rows(list(zip(*columns, strict=True)), root=videos.root)
 
 
 def maps_of(

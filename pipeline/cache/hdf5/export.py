@@ -15,7 +15,6 @@ same export.
 """
 
 import hashlib
-import json
 import os
 import re
 import shutil
@@ -31,6 +30,7 @@ from ta2n.cache_schema.disk import naming
 from ta2n.cache_schema.errors import DamagedCacheError, InputError
 from ta2n.cache_schema.lock import writing
 from ta2n.cache_schema.manifest import SCHEMA_VERSION
+from ta2n.cache_schema.plain_json import to_json
 from ta2n.cache_schema.values import State
 from ta2n.pipeline.cache.hdf5.patient_file import PatientFile
 from ta2n.pipeline.cache.hdf5.source import Hdf5Source
@@ -89,8 +89,8 @@ def export_hdf5(cache: FeatureCache, file: Path, *, compression: str = "none", o
 
 def _identity(cache: FeatureCache, compression: str) -> str:
     source = cache.source
-    about = json.dumps([source.manifest.to_dict(), source.shape, source.shard_size, source.compression, compression])
-    found = hashlib.sha256(about.encode() + json.dumps(source.videos.checksums).encode())
+    about = to_json([source.manifest.to_dict(), source.shape, source.shard_size, source.compression, compression])
+    found = hashlib.sha256(about.encode() + to_json(source.videos.checksums).encode())
     for name in COLUMNS:
         found.update(np.ascontiguousarray(source.column(name)).tobytes())
     return found.hexdigest()[:16]
@@ -135,8 +135,8 @@ def _done(cache: FeatureCache, rows: range) -> Iterator[tuple[int, int]]:
 def _write_head(cache: FeatureCache, target: Any, compression: str) -> Any:
     """Everything but the maps; returns their data set."""
     source = cache.source
-    target.attrs["ta2n"] = json.dumps(source.manifest.to_dict())
-    target.attrs["videos"] = json.dumps(source.videos.checksums)
+    target.attrs["ta2n"] = to_json(source.manifest.to_dict())
+    target.attrs["videos"] = to_json(source.videos.checksums)
     target.attrs["shard_size"], target.attrs["compression"] = source.shard_size, source.compression
     for name in COLUMNS:
         target.create_dataset(name, data=source.column(name))

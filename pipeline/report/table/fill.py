@@ -2,15 +2,22 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
 
-from ta2n.cache_schema.errors import InputError, Ta2nError
+from ta2n.cache_schema.errors import InputError
 from ta2n.pipeline.cache import FeatureCache
-from ta2n.pipeline.report.table.results import Result
+from ta2n.pipeline.config.stored import from_stored
+from ta2n.pipeline.evaluation.scratch import Scratch
+from ta2n.pipeline.report.table.entries import TableEntry
+from ta2n.pipeline.report.table.episodes import TestEpisodes, TestSplit
+from ta2n.pipeline.report.table.failures import Failure, attempt
+from ta2n.pipeline.report.table.kept import OnNote
 from ta2n.pipeline.report.table.rows import TableRow
-from ta2n.pipeline.report.table.runs import Row, TestEpisodes, test_head, train_and_test
+from ta2n.pipeline.report.table.runs import train_and_test
+from ta2n.pipeline.report.table.tested import MethodResult, result_of
 from ta2n.pipeline.training.checkpoint import BEST, load_checkpoint
 from ta2n.pipeline.training.settings import Settings
 
@@ -24,47 +31,62 @@ class TablePlan:
         shots: numbers of shots K.
         seeds: of training; the test episodes are the same for all.
         settings: the training run of a row with a number of shots and a seed.
-        exam: the test episodes.
+        test: the test episodes.
         runs: folder of the runs: ``<data set>/<method>-<K>shot-seed<n>``.
         tuned: folder of what was trained end to end: ``<data set>/<method>-<K>shot`` holds a checkpoint and the store
             of that backbone's features.
         device: where the heads run.
+        scratch: where what does not fit in memory goes; None is beside each run.
     """
 
     rows: Sequence[TableRow]
     shots: Sequence[int]
     seeds: Sequence[int]
     settings: Callable[[FeatureCache, TableRow, int, int], Settings]
-    exam: TestEpisodes
+    test: TestEpisodes
     runs: Path
     tuned: Path
     device: torch.device
+    scratch: Scratch | None = None
 
 
 OnRun = Callable[[TableRow, int, int], None]
 
 
-def fill(cache: FeatureCache, plan: TablePlan, *, on_run: OnRun | None = None) -> list[Result]:
+def fill_from(
+    dataset: str, store: Path, plan: TablePlan, *, on_run: OnRun | None = None, on_note: OnNote | None = None
+) -> list[TableEntry]:
+    """The entries of the store at a path: see :func:`fill`; where it cannot be opened, each with the reason."""
+    cache = attempt(partial(FeatureCache.open, store))
+    if isinstance(cache, Failure):
+        return without_store(dataset, plan, cache.reason)
+    return fill(cache, plan, on_run=on_run, on_note=on_note)
+
+
+def fill(
+    cache: FeatureCache, plan: TablePlan, *, on_run: OnRun | None = None, on_note: OnNote | None = None
+) -> list[TableEntry]:
     """Trains and tests what was not yet, and collects the results of one store.
 
-    A run that cannot be done becomes a result with its reason; the others go on.
+    A run that fails, for whatever reason, becomes an entry with that reason; the others go on.
 
     Args:
         cache: the store.
         plan: what to fill.
         on_run: called before each run with its row, shots and seed.
+        on_note: gets lines worth knowing.
 
     Returns:
-        A result for each number of shots and row.
+        An entry for each number of shots and row.
     """
-    name = cache.manifest.dataset
-    return [_result(cache, name, row, shot, plan, on_run) for shot in plan.shots for row in plan.rows]
+    tests = TestSplit(cache, plan.test)
+    return [_entry(tests, row, shot, plan, on_run, on_note) for shot in plan.shots for row in plan.rows]
 
 
-def without_store(dataset: str, plan: TablePlan, reason: str) -> list[Result]:
-    """The results of a data set that is not there: published numbers, and the reason in place of ours."""
+def without_store(dataset: str, plan: TablePlan, reason: str) -> list[TableEntry]:
+    """The entries of a data set that is not there: published numbers, and the reason instead of ours."""
     return [
-        Result(
+        TableEntry(
             dataset=dataset,
             method=row.method,
             title=row.title,
@@ -78,48 +100,54 @@ def without_store(dataset: str, plan: TablePlan, reason: str) -> list[Result]:
     ]
 
 
-def _result(
-    cache: FeatureCache, dataset: str, row: TableRow, shot: int, plan: TablePlan, on_run: OnRun | None
-) -> Result:
-    runs: list[Row] = []
-    missing = ""
-    for seed in plan.seeds:
-        if on_run:
-            on_run(row, shot, seed)
-        folder = plan.runs / dataset / f"{row.method}-{shot}shot-seed{seed}"
-        try:
-            settings = plan.settings(cache, row, shot, seed)
-            runs.append(train_and_test(cache, settings, folder, plan.exam, device=plan.device))
-        except Ta2nError as error:
-            # A mean over the seeds that happened to work would not be what was asked for.
-            runs, missing = [], str(error)
-            break
-    tuned, tuned_missing = _tuned(plan.tuned / dataset / f"{row.method}-{shot}shot", row, shot, plan)
-    return Result(
+def _entry(
+    tests: TestSplit, row: TableRow, shot: int, plan: TablePlan, on_run: OnRun | None, on_note: OnNote | None
+) -> TableEntry:
+    dataset = tests.cache.manifest.dataset
+    runs = attempt(partial(_runs, tests, row, shot, plan, on_run, on_note))
+    tuned = attempt(partial(_tuned, dataset, row, shot, plan, on_note))
+    return TableEntry(
         dataset=dataset,
         method=row.method,
         title=row.title,
         shot=shot,
-        runs=tuple(runs),
-        missing=missing,
-        tuned=tuned,
-        tuned_missing=tuned_missing,
+        runs=() if isinstance(runs, Failure) else runs,
+        missing=runs.reason if isinstance(runs, Failure) else "",
+        tuned=None if isinstance(tuned, Failure) else tuned,
+        tuned_missing=tuned.reason if isinstance(tuned, Failure) else "",
         published=row.published.get((dataset, shot)),
     )
 
 
-def _tuned(folder: Path, row: TableRow, shot: int, plan: TablePlan) -> tuple[Row | None, str]:
-    """The test of what was trained end to end, or why there is none."""
+def _runs(
+    tests: TestSplit, row: TableRow, shot: int, plan: TablePlan, on_run: OnRun | None, on_note: OnNote | None
+) -> tuple[MethodResult, ...]:
+    """One run a seed: all of them, as a mean over those that happened to work would not be what was asked for."""
+    runs = []
+    for seed in plan.seeds:
+        if on_run:
+            on_run(row, shot, seed)
+        settings = plan.settings(tests.cache, row, shot, seed)
+        folder = plan.runs / tests.cache.manifest.dataset / f"{row.method}-{shot}shot-seed{seed}"
+        runs.append(train_and_test(tests, settings, folder, device=plan.device, scratch=plan.scratch, on_note=on_note))
+    return tuple(runs)
+
+
+def _tuned(dataset: str, row: TableRow, shot: int, plan: TablePlan, on_note: OnNote | None) -> MethodResult:
+    """The test of what was trained end to end.
+
+    Raises:
+        InputError: there is nothing, or it is of another method or number of shots.
+    """
+    folder = plan.tuned / dataset / f"{row.method}-{shot}shot"
     if not (folder / BEST).is_file():
-        return None, f"no fine-tuned checkpoint in {plan.tuned}"
-    try:
-        checkpoint = load_checkpoint(folder)
-        name = checkpoint.metadata["head"]["name"]
-        if name != row.method:
-            raise InputError(f"{folder}: its checkpoint is of {name}, expected {row.method}")
-        settings = Settings(**checkpoint.metadata["settings"])
-        if settings.shot != shot:
-            raise InputError(f"{folder}: its checkpoint was trained with {settings.shot} shots, expected {shot}")
-        return test_head(FeatureCache.open(folder), settings, folder, plan.exam, device=plan.device), ""
-    except Ta2nError as error:
-        return None, str(error)
+        raise InputError(f"no fine-tuned checkpoint in {plan.tuned}")
+    metadata = load_checkpoint(folder).metadata
+    name = metadata["head"]["name"]
+    if name != row.method:
+        raise InputError(f"{folder}: its checkpoint is of {name}, expected {row.method}")
+    settings = from_stored(Settings, metadata["settings"], source=folder)
+    if settings.shot != shot:
+        raise InputError(f"{folder}: its checkpoint was trained with {settings.shot} shots, expected {shot}")
+    tests = TestSplit(FeatureCache.open(folder), plan.test)
+    return result_of(tests, settings, folder, device=plan.device, scratch=plan.scratch, on_note=on_note)

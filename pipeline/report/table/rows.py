@@ -15,7 +15,7 @@ _NAMES = {"method", "title", "train", "published"}
 
 
 @dataclass(frozen=True)
-class Published:
+class PublishedResult:
     """A number that others published; 5-way, end to end unless ``note`` says otherwise.
 
     Attributes:
@@ -44,7 +44,7 @@ class TableRow:
     method: str
     title: str
     train: Mapping[str, Any]
-    published: Mapping[tuple[str, int], Published]
+    published: Mapping[tuple[str, int], PublishedResult]
     file: Path
 
 
@@ -82,19 +82,19 @@ def read_row(file: Path) -> TableRow:
         raise InputError(f"{file}: a row has method, title and perhaps [train] and [[published]]; {found}")
     if values["method"] not in HEADS:
         raise InputError(f"{file}: there is no method named {values['method']!r}; choose one of {', '.join(HEADS)}")
-    published: dict[tuple[str, int], Published] = {}
+    published: dict[tuple[str, int], PublishedResult] = {}
     for entry in values.get("published", []):
         published |= _published(entry, file)
     train = check_table(values.get("train", {}), "train", file, recipe_names(Settings, HeadOptions))
     return TableRow(values["method"], str(values["title"]), train, published, file)
 
 
-def _published(entry: Mapping[str, Any], file: Path) -> dict[tuple[str, int], Published]:
-    about = {"dataset", "backbone", "note"}
-    numbers = {name: value for name, value in entry.items() if name not in about}
+def _published(entry: Mapping[str, Any], file: Path) -> dict[tuple[str, int], PublishedResult]:
+    described = {"dataset", "backbone", "note"}
+    numbers = {name: value for name, value in entry.items() if name not in described}
     try:
         return {
-            (entry["dataset"], int(name.removeprefix("shot-"))): Published(
+            (entry["dataset"], int(name.removeprefix("shot-"))): PublishedResult(
                 float(value), entry["backbone"], entry.get("note", "")
             )
             for name, value in numbers.items()

@@ -1,77 +1,44 @@
-"""Several methods on one store and the same episodes: train, test, keep, set side by side."""
+"""Several methods on one store and the same episodes: train, test, set side by side."""
 
 import dataclasses
-import json
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from ta2n.cache_schema.errors import InputError
+from ta2n.cache_schema.lock import writing
 from ta2n.pipeline.cache import FeatureCache
-from ta2n.pipeline.cache.loader import MapLoader
-from ta2n.pipeline.episodes import Episodes
-from ta2n.pipeline.evaluation.costs import Costs, measure_costs
-from ta2n.pipeline.evaluation.evaluate import evaluate
-from ta2n.pipeline.evaluation.metrics import Estimate, estimate, paired_difference
-from ta2n.pipeline.heads import Head
-from ta2n.pipeline.training.checkpoint import load_checkpoint
+from ta2n.pipeline.evaluation.metrics import paired_difference
+from ta2n.pipeline.evaluation.scratch import Scratch
+from ta2n.pipeline.report.table.episodes import TestEpisodes, TestSplit
+from ta2n.pipeline.report.table.failures import Failure, attempt
+from ta2n.pipeline.report.table.kept import OnNote
+from ta2n.pipeline.report.table.tested import MethodResult, result_of
 from ta2n.pipeline.training.loop import train_head
 from ta2n.pipeline.training.settings import Settings
 
 BASELINE = "protonet"
-_TEST, _COSTS = "test.json", "costs.json"
 
 
 @dataclass(frozen=True)
-class Row:
-    """One method with one number of shots.
+class FailedRun:
+    """A method with a number of shots that could not be trained or tested.
 
     Attributes:
         method: its name.
         shot: K.
-        accuracies: of each test episode, 0 to 1.
-        difference: method − ProtoNet over the same episodes; None where ProtoNet was not asked for, or is this row.
-        best_epoch: after which the kept weights were best on the val split; 0 for the untrained head.
-        costs: of one training episode.
-        test_ms: milliseconds of a test episode, with the work that is done once a video spread over all of them.
-        videos: clips of the test split that the episodes are drawn from.
+        reason: why not, in one line.
     """
 
     method: str
     shot: int
-    accuracies: NDArray[np.float64] = field(repr=False, compare=False)
-    difference: Estimate | None
-    best_epoch: int
-    costs: Costs
-    test_ms: float
-    videos: int
-
-    @property
-    def accuracy(self) -> Estimate:
-        """Mean and interval over the test episodes."""
-        return estimate(self.accuracies)
+    reason: str
 
 
-@dataclass(frozen=True, kw_only=True)
-class TestEpisodes:
-    """The episodes that every method is tested on.
-
-    Attributes:
-        episodes: how many.
-        queries: of a class.
-        seed: of the episodes; their way and shot are the run's.
-    """
-
-    __test__ = False  # pytest takes the name for that of a test
-
-    episodes: int
-    queries: int
-    seed: int = 0
+ComparedRow = MethodResult | FailedRun
 
 
 def compare(
@@ -81,8 +48,10 @@ def compare(
     test: TestEpisodes,
     *,
     device: torch.device,
+    scratch: Scratch | None = None,
     on_run: Callable[[Settings], None] | None = None,
-) -> list[Row]:
+    on_note: OnNote | None = None,
+) -> list[ComparedRow]:
     """Trains and tests every run, each in a folder of its own, and sets them side by side.
 
     Args:
@@ -91,104 +60,69 @@ def compare(
         folder: holds ``<method>-<shot>shot`` for each.
         test: the test episodes.
         device: where the heads run.
+        scratch: where what does not fit in memory goes; None is beside each run.
         on_run: called before each run.
+        on_note: gets lines worth knowing.
 
     Returns:
-        A row for each run, in their order.
+        A row for each run, in their order; one that failed does not end the others.
 
     Raises:
-        InputError: a split cannot give the episodes, or a folder holds a run with other settings.
+        InputError: all of them failed.
+        BusyError: another process writes in the folder.
     """
-    rows = []
-    for settings in runs:
-        if on_run:
-            on_run(settings)
-        own = folder / f"{settings.method}-{settings.shot}shot"
-        rows.append(train_and_test(cache, settings, own, test, device=device))
+    tests = TestSplit(cache, test)
+    rows: list[ComparedRow] = []
+    with writing(folder, "ta2n train-head"):
+        for settings in runs:
+            if on_run:
+                on_run(settings)
+            own = folder / f"{settings.method}-{settings.shot}shot"
+            run = partial(train_and_test, tests, settings, own, device=device, scratch=scratch, on_note=on_note)
+            found = attempt(run)
+            if isinstance(found, Failure):
+                rows.append(FailedRun(settings.method, settings.shot, found.reason))
+            else:
+                rows.append(found)
+    failures = [row for row in rows if isinstance(row, FailedRun)]
+    if rows and len(failures) == len(rows):
+        raise InputError(failures[0].reason)
     return set_against_baseline(rows)
 
 
-def set_against_baseline(rows: Sequence[Row]) -> list[Row]:
-    """The rows with their paired difference to ProtoNet's row of as many shots, where there is one."""
-    base = {row.shot: row.accuracies for row in rows if row.method == BASELINE}
+def set_against_baseline(rows: Sequence[ComparedRow]) -> list[ComparedRow]:
+    """The rows with their paired difference to ProtoNet's row of as many shots, where there is one.
+
+    Raises:
+        InputError: two rows of as many shots were tested on different episodes.
+    """
+    base = {row.shot: row for row in rows if isinstance(row, MethodResult) and row.method == BASELINE}
     return [
-        dataclasses.replace(row, difference=paired_difference(row.accuracies, base[row.shot]))
-        if row.shot in base and row.method != BASELINE
+        dataclasses.replace(row, difference=paired_difference(row, base[row.shot]))
+        if isinstance(row, MethodResult) and row.shot in base and row.method != BASELINE
         else row
         for row in rows
     ]
 
 
 def train_and_test(
-    cache: FeatureCache, settings: Settings, folder: Path, test: TestEpisodes, *, device: torch.device
-) -> Row:
+    tests: TestSplit,
+    settings: Settings,
+    folder: Path,
+    *,
+    device: torch.device,
+    scratch: Scratch | None = None,
+    on_note: OnNote | None = None,
+) -> MethodResult:
     """Trains one head, tests it, and measures what it costs.
 
-    A run that was finished before is not trained again, and neither its test nor its costs are measured again.
+    A run that was finished before is not trained again, and neither its test nor its costs are measured again where
+    everything that decided them is the same.
 
     Raises:
         InputError: a split cannot give the episodes, or the folder holds a run with other settings.
+        BusyError: another process writes in the folder.
     """
-    train_head(cache, settings, folder, device=device)
-    return test_head(cache, settings, folder, test, device=device)
-
-
-def test_head(
-    cache: FeatureCache, settings: Settings, folder: Path, test: TestEpisodes, *, device: torch.device
-) -> Row:
-    """Tests the head of a run's folder and measures its costs, where that was not done before.
-
-    Raises:
-        InputError: there is no checkpoint, it is of other features, or a split cannot give the episodes.
-    """
-    checkpoint = load_checkpoint(folder)
-    checkpoint.require_features(cache.manifest.features(), source=folder, store=cache.path)
-    head = checkpoint.build().to(device)
-    loader = MapLoader(cache, frames=settings.frames, device=device)
-    about = {**dataclasses.asdict(settings), "features": cache.manifest.hash(), "split": cache.videos.hash()}
-    key = about | {"test": dataclasses.asdict(test)}
-    tested = _once(folder / _TEST, key, lambda: _test(head, loader, settings.way, settings.shot, test))
-    costs = _once(folder / _COSTS, about | {"device": str(device)}, lambda: _costs(head, loader, settings))
-    return Row(
-        settings.method,
-        settings.shot,
-        np.array(tested["accuracies"]),
-        difference=None,
-        best_epoch=checkpoint.metadata["progress"]["best_epoch"],
-        costs=Costs(**costs),
-        test_ms=1000 * tested["seconds"] / test.episodes,
-        videos=int((cache.labels("test") >= 0).sum()),
-    )
-
-
-def _test(head: Head, loader: MapLoader, way: int, shot: int, test: TestEpisodes) -> dict[str, Any]:
-    """The accuracy of each test episode, and the seconds that all took."""
-    labels = loader.cache.labels("test")
-    drawn = Episodes(labels, way=way, shot=shot, queries=test.queries, seed=test.seed, name="the test split")
-    start = time.perf_counter()
-    accuracies = evaluate(head, loader, drawn, test.episodes)
-    return {"accuracies": accuracies.tolist(), "seconds": time.perf_counter() - start}
-
-
-def _costs(head: Head, loader: MapLoader, settings: Settings) -> dict[str, Any]:
-    """What the first training episode of a run costs."""
-    labels = loader.cache.labels("train")
-    way, shot, queries = settings.way, settings.shot, settings.queries
-    episode = Episodes(labels, way=way, shot=shot, queries=queries, seed=settings.seed)[0]
-    support, query = (loader.test(rows) for rows in (episode.support, episode.query))
-    answers = torch.from_numpy(episode.query_labels).to(support.device)
-    return dataclasses.asdict(measure_costs(head, support, query, answers, shot=shot))
-
-
-def _once(file: Path, key: dict[str, Any], measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """What was measured, from the file of an earlier run of the same key where there is one."""
-    text = json.dumps(key, sort_keys=True, default=str)
-    if file.is_file():
-        stored: dict[str, Any] = json.loads(file.read_text())
-        if stored.pop("key") == text:
-            return stored
-    found = measure()
-    partial = file.with_suffix(".partial")
-    partial.write_text(json.dumps({"key": text, **found}))
-    partial.replace(file)
-    return found
+    tests.episodes(settings.way, settings.shot)  # before hours of training, if they cannot be drawn
+    train_head(tests.cache, settings, folder, device=device, scratch=scratch, on_note=on_note)
+    return result_of(tests, settings, folder, device=device, scratch=scratch, on_note=on_note)

@@ -43,11 +43,12 @@ def test_peak_memory_is_that_of_the_call_alone() -> None:
     found = peak_bytes(lambda: torch.ones(10_000_000).sum(), CPU)
     del held
     assert found is not None
-    assert 35e6 < found < 60e6
+    # 40 MB of its own, and nothing of the 80 MB that were held before.
+    assert 30e6 < found < 75e6
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
-def test_peak_memory_on_the_card() -> None:
+def test_peak_memory_on_a_gpu() -> None:
     found = peak_bytes(lambda: torch.ones(10_000_000, device="cuda").sum(), torch.device("cuda"))
     assert found is not None
     assert 40e6 <= found < 60e6

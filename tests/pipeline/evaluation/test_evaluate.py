@@ -44,7 +44,7 @@ def test_sharing_work_changes_no_episode(
     head, episodes = head_of(method), episodes_of(loader, shot)
     shared = evaluate(head, loader, episodes, 30)
     spilled = evaluate(head, loader, episodes, 30, memory_bytes=0)
-    monkeypatch.setattr("ta2n.pipeline.evaluation.evaluate.embed_all", lambda *_: None)  # no room anywhere
+    monkeypatch.setattr("ta2n.pipeline.evaluation.evaluate.embed_all", lambda *_: None)  # fits nowhere
     separate = evaluate(head, loader, episodes, 30)
     head.eval()
     with torch.inference_mode():

@@ -8,15 +8,15 @@ import tiny_cache
 import torch
 
 from ta2n.pipeline.cache import FeatureCache
-from ta2n.pipeline.report.table.estimate import estimate_run, product_rate
+from ta2n.pipeline.report.table.episodes import TestEpisodes
 from ta2n.pipeline.report.table.fill import TablePlan, fill, without_store
+from ta2n.pipeline.report.table.forecast import forecast_run, product_rate
 from ta2n.pipeline.report.table.rows import TableRow
-from ta2n.pipeline.report.table.runs import TestEpisodes
 from ta2n.pipeline.training.loop import train_head
 from ta2n.pipeline.training.settings import Settings
 
 CPU = torch.device("cpu")
-EXAM = TestEpisodes(episodes=10, queries=1)
+TEST = TestEpisodes(episodes=10, queries=1)
 
 
 def settings(cache: FeatureCache, row: TableRow, shot: int, seed: int) -> Settings:
@@ -40,7 +40,7 @@ def plan(folder: Path, *methods: str) -> TablePlan:
         shots=[1],
         seeds=[0],
         settings=settings,
-        exam=EXAM,
+        test=TEST,
         runs=folder / "runs",
         tuned=folder / "tuned",
         device=CPU,
@@ -82,8 +82,8 @@ def test_estimates_grow_with_the_work(tmp_path: Path, method: str) -> None:
     short = settings(cache, row, 1, 0)
     rate = product_rate(CPU)
     assert rate > 1e8
-    one = estimate_run(cache, short, EXAM, rate=rate)
-    more = estimate_run(cache, dataclasses.replace(short, episodes_per_epoch=200), EXAM, rate=rate)
+    one = forecast_run(cache, short, TEST, rate=rate)
+    more = forecast_run(cache, dataclasses.replace(short, episodes_per_epoch=200), TEST, rate=rate)
     assert 0 < one.seconds < more.seconds < 600
     assert one.bytes == more.bytes
     assert (one.bytes > 0) == (method == "ta2n")

@@ -10,10 +10,13 @@ from ta2n.cache_schema.errors import InputError
 from ta2n.pipeline.cache import FeatureCache
 from ta2n.pipeline.cache.loader import MapLoader
 from ta2n.pipeline.episodes import Episodes
+from ta2n.pipeline.evaluation.classes import SplitClasses
 from ta2n.pipeline.evaluation.evaluate import evaluate
 from ta2n.pipeline.evaluation.metrics import estimate
 from ta2n.pipeline.heads import build_head
-from ta2n.pipeline.report.table.runs import Row, TestEpisodes, compare
+from ta2n.pipeline.report.table.episodes import TestEpisodes
+from ta2n.pipeline.report.table.runs import compare
+from ta2n.pipeline.report.table.tested import MethodResult
 from ta2n.pipeline.training.objectives import BaseClassifier, usual_objective
 from ta2n.pipeline.training.settings import Settings
 
@@ -44,11 +47,11 @@ def settings(method: str, shot: int = 1, **options: object) -> Settings:
     )
 
 
-def table(cache: FeatureCache, folder: Path, runs: list[Settings]) -> tuple[list[Row], list[str]]:
+def table(cache: FeatureCache, folder: Path, runs: list[Settings]) -> tuple[list[MethodResult], list[str]]:
     started: list[str] = []
     test = TestEpisodes(episodes=30, queries=2, seed=4)
     rows = compare(cache, runs, folder, test, device=CPU, on_run=lambda run: started.append(run.method))
-    return rows, started
+    return [row for row in rows if isinstance(row, MethodResult)], started
 
 
 def test_rows_differences_and_nothing_done_twice(
@@ -66,13 +69,14 @@ def test_rows_differences_and_nothing_done_twice(
     assert rows[1].difference
     assert rows[1].difference.mean == pytest.approx(rows[1].accuracy.mean - rows[0].accuracy.mean)
     assert rows[0].costs.parameters == 0 < rows[1].costs.parameters
-    assert {row.videos for row in rows} == {int((cache.labels("test") >= 0).sum())}
+    assert {row.classes for row in rows} == {SplitClasses(6, (), int((cache.labels("test") >= 0).sum()))}
+    assert rows[0].fingerprint == rows[1].fingerprint != rows[2].fingerprint
 
     def never(*_: object, **__: object) -> None:
         raise AssertionError("tested again")
 
-    monkeypatch.setattr("ta2n.pipeline.report.table.runs.evaluate", never)
-    monkeypatch.setattr("ta2n.pipeline.report.table.runs.measure_costs", never)
+    monkeypatch.setattr("ta2n.pipeline.report.table.tested.evaluate", never)
+    monkeypatch.setattr("ta2n.pipeline.report.table.tested.measure_costs", never)
     again = table(cache, tmp_path, runs)[0]
     assert again == rows
     assert [row.accuracies.tolist() for row in again] == [row.accuracies.tolist() for row in rows]

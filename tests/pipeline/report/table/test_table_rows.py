@@ -7,7 +7,7 @@ import pytest
 import ta2n.recipes
 from ta2n.cache_schema.errors import InputError, MissingError
 from ta2n.pipeline.heads import HEADS
-from ta2n.pipeline.report.table.rows import Published, read_row, read_rows
+from ta2n.pipeline.report.table.rows import PublishedResult, read_row, read_rows
 
 OWN = Path(str(ta2n.recipes.__file__)).parent
 ROW = """
@@ -43,9 +43,9 @@ def test_a_row(tmp_path: Path) -> None:
     row = read_row(file)
     assert (row.method, row.title, row.train, row.file) == ("otam", "OTAM", {"epochs": 3}, file)
     assert row.published == {
-        ("ucf101", 1): Published(79.9, "ResNet-50", ""),
-        ("ucf101", 5): Published(88.9, "ResNet-50", ""),
-        ("hmdb51", 5): Published(68.0, "ResNet-50", "a re-run"),
+        ("ucf101", 1): PublishedResult(79.9, "ResNet-50", ""),
+        ("ucf101", 5): PublishedResult(88.9, "ResNet-50", ""),
+        ("hmdb51", 5): PublishedResult(68.0, "ResNet-50", "a re-run"),
     }
 
 

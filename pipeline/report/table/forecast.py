@@ -8,7 +8,7 @@ import torch
 from ta2n.pipeline.cache import FeatureCache
 from ta2n.pipeline.evaluation.costs import count_embed_macs, count_macs
 from ta2n.pipeline.heads import build_head
-from ta2n.pipeline.report.table.runs import TestEpisodes
+from ta2n.pipeline.report.table.episodes import TestEpisodes
 from ta2n.pipeline.training.settings import Settings
 
 # Heads reach about a third of the rate of one large product, and a backward pass takes about two forward passes.
@@ -19,20 +19,20 @@ _FLOAT32 = 4
 
 
 @dataclass(frozen=True)
-class Estimate:
+class Forecast:
     """Seconds, and bytes on disk, of one run: training to its last epoch, validation, test and two checkpoints."""
 
     seconds: float
     bytes: int
 
 
-def estimate_run(cache: FeatureCache, settings: Settings, exam: TestEpisodes, *, rate: float) -> Estimate:
+def forecast_run(cache: FeatureCache, settings: Settings, test: TestEpisodes, *, rate: float) -> Forecast:
     """Estimates a run that never stops early.
 
     Args:
         cache: the store.
         settings: the run.
-        exam: its test.
+        test: its test episodes.
         rate: multiply-accumulates a second, from :func:`product_rate`.
     """
     channels, _, size, _ = cache.map_shape
@@ -46,12 +46,12 @@ def estimate_run(cache: FeatureCache, settings: Settings, exam: TestEpisodes, *,
     # Evaluation does the work of a video once; its episodes need what is left, in the ratio of their queries.
     videos = [int((cache.labels(split) >= 0).sum()) for split in ("val", "test")]
     embeddings = videos[0] * (settings.epochs + 1) + videos[1]
-    compared = exam.episodes * exam.queries / settings.queries + (settings.epochs + 1) * settings.val_episodes
+    compared = test.episodes * test.queries / settings.queries + (settings.epochs + 1) * settings.val_episodes
     work = _PASSES * train * macs + embeddings * embed + compared * max(0, macs - clips * embed)
     read = (train * clips + embeddings) * channels * frames * size * size * 2 / _BYTES_PER_SECOND
     parameters = sum(parameter.numel() for parameter in head.parameters())
     states = 4 if settings.optimizer == "adam" else 2
-    return Estimate(work / (rate * _SHARE_OF_RATE) + read, parameters * _FLOAT32 * states)
+    return Forecast(work / (rate * _SHARE_OF_RATE) + read, parameters * _FLOAT32 * states)
 
 
 def product_rate(device: torch.device) -> float:
