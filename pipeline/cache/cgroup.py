@@ -59,7 +59,7 @@ def _own_groups(groups: Path, membership: Path) -> Iterator[tuple[Path, _Version
 
 def _free(folder: Path, version: _Version) -> Iterator[int]:
     """What is left below each limit of a group."""
-    limits = [int(limit) for name in version.limits if (limit := _text(folder / name).strip()).isdigit()]
+    limits = [int(text) for name in version.limits if (text := _text(folder / name).strip()).isdigit()]
     used = _text(folder / version.used).strip()
     if not limits or not used.isdigit():
         return

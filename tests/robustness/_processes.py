@@ -90,6 +90,11 @@ class Child:
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, signal.SIGKILL)
 
+    def go_on(self) -> None:
+        """Lets it go on where it stands still."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGCONT)
+
     def wait(self) -> Ended:
         """Waits for its end; what takes minutes is taken for hanging and killed."""
         hung = not self.ends_within(HUNG_SECONDS)

@@ -14,7 +14,7 @@ from _processes import Ended, Writes, command, seconds_of, start
 sys.path.append(str(Path(__file__).resolve().parents[1] / "support"))
 import tiny_cache
 
-KINDS = ("extract", "train-head", "train-head, saving", "export", "export gzip", "import")
+KINDS = ("extract", "train-head", "train-head saving", "export", "export gzip", "import")
 _FRAMES = 20
 
 
@@ -80,7 +80,7 @@ def jobs(folder: Path, kinds: Sequence[str]) -> Mapping[str, Job]:
     verify = lambda out: ("cache", "verify", out / "toy.h5")  # noqa: E731
     made |= {
         "train-head": Job(lambda out: train(store, out / "run")),
-        "train-head, saving": Job(lambda out: train(store, out / "run"), prepare=_save_at_every_step),
+        "train-head saving": Job(lambda out: train(store, out / "run"), prepare=_save_at_every_step),
         "export": Job(lambda out: ("cache", "export", store, out / "toy.h5"), verify),
         "export gzip": Job(lambda out: ("cache", "export", store, out / "toy.h5", "--compression", "gzip"), verify),
         "import": Job(lambda out: ("cache", "import", file, out), lambda out: ("cache", "verify", out)),

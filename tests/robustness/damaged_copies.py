@@ -92,9 +92,11 @@ def _subjects(store: Path) -> Mapping[str, Subject]:
         "zarr": Subject("toy.zarr", _damage_store, of_store),
         "hdf5": Subject("toy.h5", partial(_one_of, {**PLAIN, **TABLE}), of_store),
         "hdf5 gzip": Subject("packed.h5", partial(_one_of, {**PLAIN, **TABLE}), of_store),
-        "checkpoint": Subject("run/best.safetensors", partial(_one_of, PLAIN | _HEADER), lambda path: [tested(path)]),
+        "checkpoint": Subject(
+            "run/best.safetensors", partial(_one_of, {**PLAIN, **_HEADER}), lambda path: [tested(path)]
+        ),
         "run": Subject("run", _damage_run, lambda path: [train(store, path, epochs=3), tested(path)]),
-        "episodes": Subject("episodes.json", partial(_one_of, PLAIN | _SIGNED), lambda path: [listed(path)]),
+        "episodes": Subject("episodes.json", partial(_one_of, {**PLAIN, **_SIGNED}), lambda path: [listed(path)]),
     }
 
 
@@ -121,7 +123,7 @@ def _damage_store(rng: np.random.Generator, store: Path) -> str:
 
 def _damage_run(rng: np.random.Generator, run: Path) -> str:
     file = run / ("best.safetensors", "last.safetensors", "metrics.jsonl")[int(rng.integers(3))]
-    return _one_of(PLAIN | (_HEADER if file.suffix == ".safetensors" else {}), rng, file)
+    return _one_of({**PLAIN, **(_HEADER if file.suffix == ".safetensors" else {})}, rng, file)
 
 
 def _trial(subject: Subject, originals: Path, whole: Sequence[Outcome], rng: np.random.Generator, folder: Path) -> str:

@@ -15,7 +15,8 @@ SOUND = Outcome("evaluate", 0, [0.5], ())
 
 
 def test_a_few_damaged_copies() -> None:
-    assert "in all" in run_sample("damaged_copies.py", "--count", "12", "--seed", "0")
+    found = run_sample("damaged_copies.py", "--count", "12", "--seed", "0")
+    assert found.splitlines()[-1].split() == ["in", "all", "12", "12", "0"]
 
 
 @pytest.mark.parametrize(

@@ -2,12 +2,14 @@
 
     python tests/robustness/writers.py --count 20 --seed 0
 
-The second starts within three seconds of the first, or at one of its writes. Held: whoever is refused is so in one line
+The second starts within three seconds of the first, or runs to its end while the first stands still just before one of
+its writes. Held: whoever is refused is so in one line
 that names the other, one of them at least ends well, and what they leave is byte for byte what one alone leaves.
 """
 
 import os
 import select
+import signal
 import sys
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -19,7 +21,8 @@ from _store import KINDS, Job, Undisturbed, checked, jobs, undisturbed
 from _trials import Trial, run_trials
 
 _REFUSED = 2
-_COLD, _BY_TIME = 0.1, 0.4
+# Of all pairs: commands that are started cold, and a moment instead of a write.
+_COLD, _BY_TIME = 0.1, 0.25
 _APART_SECONDS = 3.0
 
 
@@ -47,17 +50,24 @@ def _trial(job: Job, whole: Undisturbed, rng: np.random.Generator, folder: Path)
         first.ends_within(rng.uniform(0, min(_APART_SECONDS, whole.seconds)))
         second = start(job.work(out), logs[1])
     else:
-        first = _started_to(job, out, int(rng.integers(1, whole.writes + 1)), logs[0])
+        first = _standing_at(job, out, int(rng.integers(1, whole.writes + 1)), logs[0])
         second = start(job.work(out), logs[1])
+        second.ends_within(HUNG_SECONDS)
+        first.go_on()
     pids = first.pid, second.pid
     ended = first.wait(), second.wait()
     return _wrong(ended, pids) or checked(job, whole.folder, out, folder / "check.log")
 
 
-def _started_to(job: Job, out: Path, at: int, log: Path) -> Child:
-    """A job that has come to one of its writes, or to its end, and goes on."""
+def _standing_at(job: Job, out: Path, at: int, log: Path) -> Child:
+    """A job that has come to one of its writes and stands still there, or that has ended before."""
     told, tell = os.pipe()
-    child = start(job.work(out), log, writes=Writes(out, at, lambda path, mode: os.close(tell)))
+
+    def stand(path: str, mode: str) -> None:
+        os.close(tell)
+        os.kill(os.getpid(), signal.SIGSTOP)
+
+    child = start(job.work(out), log, writes=Writes(out, at, stand))
     os.close(tell)
     select.select([told], [], [], HUNG_SECONDS)  # its end closes the pipe too
     os.close(told)

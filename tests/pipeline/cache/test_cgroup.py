@@ -60,7 +60,8 @@ def test_the_limit_of_a_group_above_holds_too(tmp_path: Path) -> None:
 def test_it_is_the_least_of_all_groups_from_the_own_one_up(
     tmp_path_factory: pytest.TempPathFactory, limits: list[int], used: int, version: bool
 ) -> None:
-    made, group = {}, ""
+    made: dict[str, object] = {}
+    group = ""
     for limit in limits:
         made |= v1(group, limit, used) if version else v2(group, limit, used)
         group += "g/"

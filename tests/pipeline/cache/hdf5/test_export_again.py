@@ -17,7 +17,7 @@ from ta2n.pipeline.cache import FeatureCache
 from ta2n.pipeline.cache.hdf5 import export
 from ta2n.pipeline.cache.hdf5.export import COMPRESSIONS, export_hdf5
 from ta2n.pipeline.cache.hdf5.source import COLUMNS, Hdf5Source
-from ta2n.pipeline.cache.verify import damaged_clips
+from ta2n.pipeline.cache.verify import damaged_clips, sound_map
 
 SMALL = tiny_cache.table(classes_per_split=2, clips_per_class=3)
 MAPS = 34  # two views of 18 clips but one
@@ -136,7 +136,7 @@ def test_what_a_killed_export_laid_out_is_laid_out_anew_where_it_was_damaged(
 ) -> None:
     store, file = store_in(tmp_path / "feats"), tmp_path / "toy.h5"
     with monkeypatch.context() as patch:
-        patch.setattr(export, "sound_map", dying(40, export.sound_map))
+        patch.setattr(export, "sound_map", dying(40, sound_map))
         with pytest.raises(KeyboardInterrupt):
             export_hdf5(store, file)
     (left,) = tmp_path.glob(".toy.h5.*.partial")
