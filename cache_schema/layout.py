@@ -1,12 +1,11 @@
-"""Layout of a store: a zarr format 3 group, version 1 of the format (docs/cache-format.md).
+"""Layout of a store: a zarr format 3 group, version 2 of the format (docs/cache-format.md).
 
-Every array except ``rows`` has the videos as its first axis and is chunked by the same number of videos, the shard:
+Every array of a video's values has the videos as its first axis and is chunked by the same number of videos, the shard:
 whoever writes shard ``i`` writes chunk ``i`` of each array and no other, so writers of different shards never meet.
-``state`` is written last, so a reader sees a shard either not at all or whole.
+``state`` is written last, so a reader sees a shard either not at all or whole. The row table stands in the group
+``videos``, a column an array, with the SHA-256 of each in the attributes of the root.
 """
 
-import enum
-import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -15,22 +14,29 @@ import zarr
 import zarr.codecs
 from numpy.typing import NDArray
 
+from ta2n.cache_schema import version1
 from ta2n.cache_schema.errors import DamagedCacheError, InputError, MissingError
 from ta2n.cache_schema.manifest import Manifest
 from ta2n.cache_schema.table import VideoTable
-
-REASON_BYTES = 240
-"""A failure's reason is stored as zero-padded UTF-8 of this many bytes."""
+from ta2n.cache_schema.values import REASON_BYTES
 
 COMPRESSIONS = ("none", "zstd", "lz4")
 
+DECODERS = ("", "decord", "pyav", "images")
+"""What the numbers of the array ``decoder`` stand for; images is a folder of frames."""
 
-class State(enum.IntEnum):
-    """What a row holds."""
+Columns = dict[str, tuple[tuple[int, ...], str]]
+"""Shape behind the videos, and type, of arrays by name."""
 
-    PENDING = 0
-    DONE = 1
-    FAILED = 2
+ELSEWHERE = "extract into another --cache folder, or import an export of this store"
+"""What to do where a store has lost what nothing else holds."""
+
+_PLAIN: dict[str, Any] = {
+    "compressors": None, "filters": None, "fill_value": 0, "zarr_format": 3, "overwrite": True,
+}  # fmt: skip
+
+# What zarr raises on files with flipped bits.
+ODD = (AttributeError, LookupError, MemoryError, OSError, OverflowError, RuntimeError, TypeError, ValueError)
 
 
 def create_store(
@@ -78,30 +84,47 @@ def create_store(
         zarr_format=3,
         overwrite=True,
     )
-    columns: dict[str, tuple[tuple[int, ...], str]] = {
-        "frame_index": ((views, map_shape[1]), "int32"),
-        "state": ((views,), "uint8"),
+    _create_columns(path, columns_of(views, map_shape[1]), videos, shard)
+    _write_table(path, table)
+    zarr.create_group(path, zarr_format=3, attributes=attributes(manifest, table))
+
+
+def _create_columns(path: Path, columns: Columns, videos: int, shard: int) -> None:
+    for name, (tail, dtype) in columns.items():
+        zarr.create_array(path / name, shape=(videos, *tail), dtype=dtype, chunks=(shard, *tail), **_PLAIN)
+
+
+def _write_table(path: Path, table: VideoTable) -> None:
+    zarr.create_group(path / "videos", zarr_format=3, overwrite=True)
+    for name, values in table.columns().items():
+        zarr.create_array(path / "videos" / name, data=values, chunks=values.shape, **_PLAIN)
+
+
+def create_columns(path: Path, group: zarr.Group, table: VideoTable) -> None:
+    """Gives a store of version 1 the arrays that version 2 has beside its own."""
+    views = array(group, "state").shape[1]
+    later = {name: form for name, form in columns_of(views, 0).items() if name in ("decoder", "concealed")}
+    _create_columns(path, later, len(table), shard_length(group))
+    _write_table(path, table)
+
+
+def attributes(manifest: Manifest, table: VideoTable) -> dict[str, Any]:
+    """The attributes of a store's root."""
+    return {"ta2n": manifest.to_dict(), "videos": table.checksums, "decoders": list(DECODERS)}
+
+
+def columns_of(views: int, frames: int) -> Columns:
+    """Shape behind the videos, and type, of each array of a video's values but ``features``; ``state`` is the last."""
+    return {
+        "frame_index": ((views, frames), "int32"),
         "digest": ((views,), "uint64"),
         "frame_count": ((), "int32"),
         "fps": ((), "float32"),
+        "decoder": ((), "uint8"),
+        "concealed": ((), "int32"),
         "reason": ((REASON_BYTES,), "uint8"),
+        "state": ((views,), "uint8"),
     }
-    for name, (tail, dtype) in columns.items():
-        zarr.create_array(
-            path / name,
-            shape=(videos, *tail),
-            dtype=dtype,
-            chunks=(shard, *tail),
-            compressors=None,
-            filters=None,
-            fill_value=0,
-            zarr_format=3,
-            overwrite=True,
-        )
-    rows = np.frombuffer(table.to_bytes(), np.uint8)
-    options: dict[str, Any] = {"compressors": None, "filters": None, "fill_value": 0, "zarr_format": 3}
-    zarr.create_array(path / "rows", data=rows, chunks=rows.shape, overwrite=True, **options)
-    zarr.create_group(path, zarr_format=3, attributes={"ta2n": manifest.to_dict()})
 
 
 def is_store(path: Path) -> bool:
@@ -111,7 +134,7 @@ def is_store(path: Path) -> bool:
 
 def _refuse_other_things(path: Path) -> None:
     """Refuses a folder that holds anything but what a killed creation leaves."""
-    ours = {"features", "rows", "frame_index", "state", "digest", "frame_count", "fps", "reason"}
+    ours = {"features", "videos", *columns_of(1, 1)}
     if path.is_file():
         raise InputError(f"{path}: is a file; a store is a folder, give another --cache")
     others = sorted(entry.name for entry in path.iterdir() if entry.name not in ours) if path.exists() else []
@@ -133,57 +156,96 @@ def _compressors(name: str) -> Any:
 
 
 def open_store(path: Path, *, write: bool = False) -> tuple[zarr.Group, Manifest, VideoTable]:
-    """Opens a store and reads its manifest and row table.
+    """Opens a store of either version and reads its manifest and row table, which must be what was written.
 
     Raises:
         MissingError: there is no store at ``path``.
-        DamagedCacheError: it is not one of ours, or of another schema version.
+        DamagedCacheError: it is not one of ours, or of another schema version, or its row table is another one.
     """
     if not is_store(path):
         raise MissingError(f"{path}: no feature store there; make one with `ta2n extract --dataset ... --cache ...`")
     try:
         group = zarr.open_group(path, mode="r+" if write else "r", zarr_format=3)
-        attributes: dict[str, Any] = dict(group.attrs.asdict())
-        manifest = Manifest.from_dict(attributes["ta2n"], source=str(path))
-        rows = array(group, "rows")[:]
-    except (KeyError, ValueError, OSError) as error:
-        if isinstance(error, DamagedCacheError):
-            raise
-        raise DamagedCacheError(f"{path}: not a ta2n feature store ({error})") from error
-    return group, manifest, VideoTable.from_bytes(np.asarray(rows).tobytes(), source=str(path))
+        found: dict[str, Any] = dict(group.attrs.asdict())
+        manifest = Manifest.from_dict(found["ta2n"], source=str(path))
+    except DamagedCacheError:
+        raise
+    except ODD as error:
+        raise DamagedCacheError(f"{path}: not a ta2n feature store ({_one_line(error)})") from error
+
+    def read(name: str) -> NDArray[Any]:
+        return column(group, name)
+
+    return group, manifest, table_of(manifest, found.get("videos"), read, source=str(path))
+
+
+def table_of(manifest: Manifest, checksums: Any, read: Any, *, source: str) -> VideoTable:
+    """The row table of a store of either version, compared with its manifest.
+
+    Args:
+        manifest: of the store.
+        checksums: of the columns, as the store's attributes have them; unused in version 1.
+        read: gives an array of the store by name.
+        source: names the store in errors.
+
+    Raises:
+        DamagedCacheError: it is not the table that the manifest names.
+    """
+    if manifest.schema_version == 1:
+        table, found = version1.read_table(read("rows").tobytes(), source=source)
+    else:
+        if not isinstance(checksums, dict):
+            raise DamagedCacheError(f"{source}: its attributes miss the checksums of the row table")
+        table = VideoTable.from_columns(lambda name: read(f"videos/{name}"), checksums, source=source)
+        found = table.hash()
+    if found != manifest.split_hash:
+        raise DamagedCacheError(
+            f"{source}: its row table is not the one its manifest names (ids, classes or splits were changed); "
+            f"{ELSEWHERE}"
+        )
+    return table
 
 
 def array(group: zarr.Group, name: str) -> Any:
     """An array of the store; untyped, because zarr's indexing has no static types.
 
     Raises:
-        DamagedCacheError: the store has no such array.
+        DamagedCacheError: the store has no such array, or its description is damaged.
     """
-    found = group.get(name)
+    try:
+        found = group.get(name)
+    except ODD as error:
+        raise _damaged(group, name, _one_line(error)) from error
     if not isinstance(found, zarr.Array):
-        raise DamagedCacheError(f"{group.store_path}: array {name!r} is missing; extract again")
+        raise _damaged(group, name, "is missing")
     return found
+
+
+def column(group: zarr.Group, name: str) -> NDArray[Any]:
+    """A whole array of the store.
+
+    Raises:
+        DamagedCacheError: it cannot be read.
+    """
+    found = array(group, name)
+    try:
+        return np.asarray(found[:])
+    except ODD as error:
+        raise _damaged(group, name, _one_line(error)) from error
+
+
+def _damaged(group: zarr.Group, name: str, problem: str) -> DamagedCacheError:
+    path = str(group.store_path).removeprefix("file://")
+    remedy = f"`ta2n cache verify --repair {path}` mends it"
+    if name == "features" or name.startswith("videos/"):
+        remedy = ELSEWHERE
+    return DamagedCacheError(f"{path}: its array {name!r} {problem}; {remedy}")
+
+
+def _one_line(error: BaseException) -> str:
+    return f"cannot be read ({type(error).__name__}: {' '.join(str(error).split())[:200]})"
 
 
 def shard_length(group: zarr.Group) -> int:
     """Videos per shard."""
     return int(array(group, "state").chunks[0])
-
-
-def digest(values: NDArray[np.float16]) -> int:
-    """64-bit BLAKE2b of a map's little-endian bytes in C order."""
-    raw = np.ascontiguousarray(values, dtype="<f2")
-    return int.from_bytes(hashlib.blake2b(raw.data, digest_size=8).digest(), "little")
-
-
-def encode_reason(text: str) -> NDArray[np.uint8]:
-    """A failure's reason as ``REASON_BYTES`` bytes, cut at a character where it is too long."""
-    raw = text.encode()
-    if len(raw) > REASON_BYTES:
-        raw = raw[: REASON_BYTES - 3].decode(errors="ignore").encode() + "…".encode()
-    return np.frombuffer(raw.ljust(REASON_BYTES, b"\0"), np.uint8)
-
-
-def decode_reason(raw: NDArray[np.uint8]) -> str:
-    """The reason that :func:`encode_reason` stored."""
-    return raw.tobytes().rstrip(b"\0").decode(errors="replace")

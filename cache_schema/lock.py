@@ -8,13 +8,16 @@ import json
 import os
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from ta2n.cache_schema.errors import BusyError
+
+OnWait = Callable[[str], None]
+"""Gets one line that says who is waited for."""
 
 
 def lock_file(target: Path) -> Path:
@@ -23,30 +26,41 @@ def lock_file(target: Path) -> Path:
 
 
 @contextmanager
-def writing(target: Path, what: str) -> Iterator[None]:
+def writing(target: Path, what: str, on_wait: OnWait | None = None) -> Iterator[None]:
     """Holds the lock of ``target`` for the length of a block.
 
     Args:
         target: the store, file or folder that is written; its parent folder is made.
         what: the command that writes it, for whoever finds the lock held.
+        on_wait: called before this waits for another writer to end; None does not wait.
 
     Raises:
-        BusyError: another process, or another thread of this one, holds it.
+        BusyError: another process, or another thread of this one, holds it, and this does not wait.
     """
     file = lock_file(target.absolute())
     file.parent.mkdir(parents=True, exist_ok=True)
     # Not the lock's own file: some versions of filelock empty that whenever they try to take it.
     holder = file.with_suffix(".holder")
+    lock = FileLock(file, thread_local=False)
+    _acquire(lock, target, holder, on_wait)
     try:
-        lock = FileLock(file, timeout=0, thread_local=False)
-        with lock:
-            holder.write_text(json.dumps(_myself(what)))
-            try:
-                yield
-            finally:
-                holder.unlink(missing_ok=True)
+        holder.write_text(json.dumps(_myself(what)))
+        yield
+    finally:
+        holder.unlink(missing_ok=True)
+        lock.release()
+
+
+def _acquire(lock: FileLock, target: Path, holder: Path, on_wait: OnWait | None) -> None:
+    try:
+        lock.acquire(timeout=0)
     except Timeout as error:
-        raise BusyError(f"{target}: {_described(holder)} is writing there; let it end, and run again") from error
+        if on_wait is None:
+            raise BusyError(
+                f"{target}: {_described(holder)} is writing there; let it end and run again, or wait for it with --wait"
+            ) from error
+        on_wait(f"waiting for {target}: {_described(holder)} is writing there")
+        lock.acquire()
 
 
 def _myself(what: str) -> dict[str, str | int]:

@@ -9,8 +9,10 @@ import typer
 import ta2n
 from ta2n.cli import cache, dataset, demo, evaluate, extract, table, train
 from ta2n.cli.errors import DEBUG, guarded
+from ta2n.cli.usage import Commands
 
 app = typer.Typer(
+    cls=Commands,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

@@ -48,31 +48,87 @@ def info(cache: Store, dataset: options.Dataset = None, as_json: options.AsJson 
 
 @app.command("verify")
 @guarded
-def verify(cache: Store, dataset: options.Dataset = None, as_json: options.AsJson = False) -> None:
+def verify(
+    cache: Store,
+    dataset: options.Dataset = None,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Mark damaged or lost clips to be extracted again; sound ones stay.")
+    ] = False,
+    upgrade: Annotated[
+        bool, typer.Option("--upgrade", help="Make today's version of the format of an older store.")
+    ] = False,
+    as_json: options.AsJson = False,
+) -> None:
     """Recompute every digest and name the clips whose maps are not what was written; exit code 1 if any.
 
     Example: ta2n cache verify ./feats
-    """
-    from ta2n.pipeline.cache import FeatureCache
-    from ta2n.pipeline.cache.verify import damaged_clips
 
-    opened = FeatureCache.open(cache, dataset)
-    total = int(opened.done.sum())
-    with progress("verifying", total, "clips") as bar:
-        damaged = damaged_clips(opened, on_clip=bar)
+    Example: ta2n cache verify --repair ./feats
+    """
+    from ta2n.pipeline.cache.address import find_address
+
+    path = find_address(cache, dataset).path
+    upgraded = _upgrade(path, repair) if upgrade else []
+    checked, damaged, values = _repair(path, upgraded) if repair else _verify(path)
     if as_json:
-        print_json({"checked": total, "damaged": [{"id": name, "problem": problem} for name, problem in damaged]})
+        print_json(values)
     else:
         for name, problem in damaged:
             stdout().print(f"{name}: {problem}", markup=False)
-        stdout().print(f"{total} clips checked, {len(damaged)} damaged", markup=False)
-    if damaged:
-        note(
-            "delete the file, and export it again"
-            if opened.path.is_file()
-            else "delete the store, or its damaged shard files and their chunks of `state`, and extract again"
-        )
+        state = "to be extracted again" if repair else "damaged"
+        stdout().print(f"{checked} clips checked, {len(damaged)} {state}", markup=False)
+    if damaged and repair:
+        note("run the same `ta2n extract` again: it does just these clips")
+    elif damaged:
+        from ta2n.pipeline.cache.digests import remedy
+
+        note(remedy(path))
         raise typer.Exit(1)
+
+
+def _upgrade(path: Path, repair: bool) -> list[tuple[str, str]]:
+    from ta2n.pipeline.cache.upgrade import upgrade
+
+    with progress("upgrading", _rows(path), "clips") as bar:
+        return upgrade(path, repair=repair, on_clip=bar)
+
+
+def _repair(path: Path, before: list[tuple[str, str]]) -> tuple[int, list[tuple[str, str]], dict[str, Any]]:
+    from ta2n.pipeline.cache.repair import repair
+
+    with progress("repairing", _rows(path), "clips") as bar:
+        done = repair(path, on_clip=bar)
+    for file in done.removed:
+        note(f"removed {file}, which a run that ended left")
+    for name in done.rewritten:
+        note(f"wrote the description of its array {name!r} again")
+    damaged = before + done.pending
+    listed = [{"id": name, "problem": problem} for name, problem in damaged]
+    values = {"checked": done.checked, "pending": listed, "rewritten": done.rewritten}
+    return done.checked, damaged, values | {"removed": [str(file) for file in done.removed]}
+
+
+def _verify(path: Path) -> tuple[int, list[tuple[str, str]], dict[str, Any]]:
+    from ta2n.cache_schema.values import State
+    from ta2n.pipeline.cache import FeatureCache
+    from ta2n.pipeline.cache.left_overs import left_overs
+    from ta2n.pipeline.cache.verify import damaged_clips
+
+    opened = FeatureCache.open(path, check=False)
+    total = int((opened.state != State.PENDING).any(axis=1).sum())
+    with progress("verifying", total, "clips") as bar:
+        damaged = damaged_clips(opened, on_clip=bar)
+    left = [] if path.is_file() else left_overs(path)
+    for file in left:
+        note(f"note: {file} is unfinished: of a run that is writing now, or has ended; the next run removes it")
+    listed = [{"id": name, "problem": problem} for name, problem in damaged]
+    return total, damaged, {"checked": total, "damaged": listed, "left_over": [str(file) for file in left]}
+
+
+def _rows(path: Path) -> int:
+    from ta2n.cache_schema.layout import open_store
+
+    return len(open_store(path)[2]) if path.is_dir() else 0
 
 
 @app.command("export")
@@ -88,12 +144,14 @@ def export(
 
     Example: ta2n cache export ./feats/clips.zarr clips.h5
     """
+    from ta2n.cache_schema.disk import require_file
     from ta2n.pipeline.cache import FeatureCache
     from ta2n.pipeline.cache.hdf5.export import export_hdf5
     from ta2n.pipeline.cache.hdf5.source import SUFFIXES
 
     if file.suffix not in SUFFIXES:
         raise InputError(f"{file}: a file's form is told by its name; end it in {' or '.join(SUFFIXES)}")
+    require_file(file, "FILE")
     opened, before = FeatureCache.open(cache, dataset), file.exists()
     with progress("exporting", len(opened), "clips") as bar:
         kept = export_hdf5(opened, file, compression=compression, on_clips=bar)
@@ -120,7 +178,9 @@ def export(
 @app.command("import")
 @guarded
 def import_file(
-    file: Annotated[Path, typer.Argument(help="An HDF5 file.", metavar="FILE")],
+    file: Annotated[
+        Path, typer.Argument(help="An HDF5 file; or of another tool, a folder of .npy files.", metavar="FILE")
+    ],
     cache: Annotated[Path, typer.Argument(help="Folder of stores.", metavar="FOLDER")],
     compression: Annotated[
         str | None, typer.Option(help="none, zstd or lz4. \\[default: that of the exported store]", metavar="NAME")
@@ -129,40 +189,84 @@ def import_file(
         str | None,
         typer.Option(
             help="Of a file from another tool: its data set of features, (videos, C, T, H, W), (videos, T, C) or "
-            "(videos, C).",
+            "(videos, C); or a pattern of one a video, e.g. {class}/{id}/features.",
             metavar="NAME",
         ),
     ] = None,
-    labels: Annotated[str | None, typer.Option(help="Its data set of labels.", metavar="NAME")] = None,
+    labels: Annotated[
+        str | None,
+        typer.Option(
+            help="Its data set of labels; or a pattern of one a video; or a .json file of clip names and classes.",
+            metavar="NAME|FILE",
+        ),
+    ] = None,
     ids: Annotated[str | None, typer.Option(help="Its data set of clip names.", metavar="NAME")] = None,
-    splits: Annotated[str | None, typer.Option(help="Its data set of train, val, test.", metavar="NAME")] = None,
+    splits: Annotated[
+        str | None, typer.Option(help="Its data set of train, val, test; or as --labels.", metavar="NAME|FILE")
+    ] = None,
+    axes: Annotated[
+        str | None,
+        typer.Option(
+            help="What the axes of its features are: V videos, T frames, C channels, H, W; e.g. VCT, or CT where each "
+            "video has an array of its own. \\[default: told by the shape where it leaves no doubt]",
+            metavar="LETTERS",
+        ),
+    ] = None,
+    frames: Annotated[
+        int | None,
+        typer.Option(help="Frames to store of each of its videos. \\[default: all, if equally many]", min=1),
+    ] = None,
     split_file: options.SplitFile = None,
     name: Annotated[str | None, typer.Option(help="Of the new store. \\[default: the file's]", metavar="NAME")] = None,
-    seed: options.Seed = 0,
+    seed: Annotated[
+        int | None, typer.Option(help="Of the class split, where nothing says the splits. \\[default: 0]", min=0)
+    ] = None,
 ) -> None:
-    """Turn an exported HDF5 file into a store again, or one that another tool wrote; run again to continue.
+    """Turn an exported HDF5 file into a store again, or what another tool wrote; run again to continue.
 
     Example: ta2n cache import clips.h5 ./feats
 
     Example: ta2n cache import other.h5 ./feats --features feats --labels y --split-file splits.json
+
+    Example: ta2n cache import ./npy ./feats --frames 8
     """
+    from ta2n.cache_schema.disk import naming
+    from ta2n.cache_schema.layout import COMPRESSIONS
     from ta2n.pipeline.cache import FeatureCache
     from ta2n.pipeline.cache.hdf5.restore import import_hdf5
+    from ta2n.pipeline.cache.hdf5.source import Hdf5Source
+    from ta2n.pipeline.commands.stores import require_fit, store_path
 
-    foreign = {"--features": features, "--labels": labels, "--ids": ids, "--splits": splits, "--name": name}
-    if features is None and labels is None:
-        given = [flag for flag, value in foreign.items() if value is not None] + ["--split-file"] * bool(split_file)
+    foreign = features is not None or file.is_dir()
+    options.refuse(
+        (
+            compression not in (None, *COMPRESSIONS),
+            f"--compression {compression!r} is not known; choose one of {', '.join(COMPRESSIONS)}",
+        ),
+        (
+            seed is not None
+            and ((features is None and not file.is_dir()) or splits is not None or split_file is not None),
+            "--seed splits the classes of a file that says no splits; leave it out",
+        ),
+    )
+    names = {"features": features, "labels": labels, "ids": ids, "splits": splits}
+    others = {"--ids": ids, "--splits": splits, "--axes": axes, "--frames": frames, "--name": name}
+    if features is None and labels is None and not file.is_dir():
+        given = [flag for flag, value in others.items() if value is not None] + ["--split-file"] * bool(split_file)
         if given:
             raise InputError(f"{given[0]} goes with --features and --labels, for a file that another tool wrote")
-        with progress("importing", _clips(file), "clips") as bar:
-            store, kept = import_hdf5(file, cache, compression=compression, on_clips=bar)
+        source = Hdf5Source(file)
+        path = store_path(cache, source.manifest.dataset)
+        require_fit(path, source.manifest, source.videos, compression=compression)
+        with naming(path), progress("importing", len(source.videos), "clips") as bar:
+            store, kept = import_hdf5(file, path.parent, compression=compression, on_clips=bar)
         before = f" ({kept} from before)"
-    elif features is None or labels is None:
+    elif not file.is_dir() and (features is None or (labels is None and "{" not in features)):
         raise InputError("a file of another tool needs both --features NAME and --labels NAME")
     elif compression not in (None, "none"):
         raise InputError("--compression is for files that ta2n exported; others are stored uncompressed")
     else:
-        store, before = _import_foreign(file, cache, features, labels, ids, splits, split_file, name, seed), ""
+        store, before = _import_foreign(file, cache, names, axes, frames, splits, split_file, name, seed or 0), ""
     opened = FeatureCache.open(store)
     stdout().print(f"{int(opened.done.sum())} clips{before} in {store}", markup=False)
     failed = opened.failures()
@@ -170,44 +274,46 @@ def import_file(
         stdout().print(f"{len(failed)} clips failed, e.g. {failed[0][0]}: {failed[0][1]}", markup=False)
 
 
-def _clips(file: Path) -> int:
-    from ta2n.pipeline.cache.hdf5.source import Hdf5Source
-
-    return len(Hdf5Source(file).videos)
-
-
 def _import_foreign(
     file: Path,
     cache: Path,
-    features: str,
-    labels: str,
-    ids: str | None,
+    names: "Mapping[str, str | None]",
+    axes: str | None,
+    frames: int | None,
     splits: str | None,
     split_file: Path | None,
     name: str | None,
     seed: int,
 ) -> Path:
+    from ta2n.cache_schema.disk import naming
     from ta2n.pipeline.cache.hdf5.foreign import Names, count_clips, import_foreign
-    from ta2n.pipeline.datasets.splits import read_split_file, seeded_class_split
+    from ta2n.pipeline.commands.stores import store_path
+    from ta2n.pipeline.datasets.splits import read_split_file, require_classes, seeded_class_split
 
     if splits is not None and split_file is not None:
         raise InputError("--splits and --split-file both say the splits; give one of them")
 
     def split_of(classes: list[str]) -> "Mapping[str, str]":
         if split_file is not None:
-            return read_split_file(split_file)
+            split = read_split_file(split_file)
+            require_classes(split, classes, source=split_file)
+            return split
         note(f"note: nothing says the splits: the classes were split by seed {seed}; --split-file decides otherwise")
         return seeded_class_split(classes, seed)
 
-    names = Names(features=features, labels=labels, ids=ids, splits=splits)
-    with progress("importing", count_clips(file, features), "clips") as bar:
-        return import_foreign(file, cache, names, dataset=name or file.stem, split_of=split_of, on_clips=bar)
+    usual, called = file.resolve().name if file.is_dir() else file.stem, Names(**names)
+    dataset = usual if name is None else name
+    path = store_path(cache, dataset)
+    with naming(path), progress("importing", count_clips(file, called), "clips") as bar:
+        return import_foreign(
+            file, path.parent, called, dataset=dataset, split_of=split_of, axes=axes, frames=frames, on_clips=bar
+        )
 
 
 def _describe(cache: "FeatureCache") -> dict[str, Any]:
     import numpy as np
 
-    from ta2n.cache_schema.layout import State
+    from ta2n.cache_schema.values import State
 
     videos, state = cache.videos, cache.state
     failed, done = (state == State.FAILED).any(axis=1), cache.done

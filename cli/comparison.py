@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from ta2n.cache_schema.errors import InputError
 from ta2n.cli import options
-from ta2n.cli.console import print_json, size, stdout, table
+from ta2n.cli.console import print_json, shown_in_line, size, stdout, table
 
 if TYPE_CHECKING:
     from ta2n.pipeline.report.table.runs import Row
@@ -33,10 +33,7 @@ def shot_numbers(text: str) -> list[int]:
     Raises:
         InputError: one is not a whole number, below 1, or given twice.
     """
-    shots = [options.whole(part, "--shot") for part in text.split(",")]
-    if min(shots) < 1 or len(set(shots)) < len(shots):
-        raise InputError(f"--shot {text}: expected different numbers of at least 1, such as 1,5")
-    return shots
+    return options.numbers(text, "--shot", low=1)
 
 
 def report(values: dict[str, list["Row"]], way: int, *, as_json: bool, as_csv: bool) -> None:
@@ -47,7 +44,9 @@ def report(values: dict[str, list["Row"]], way: int, *, as_json: bool, as_csv: b
         lines = [{"dataset": dataset, "way": way} | as_dict(row) for dataset, rows in values.items() for row in rows]
         writer = csv.DictWriter(sys.stdout, list(lines[0]), lineterminator="\n")
         writer.writeheader()
-        writer.writerows(lines)
+        writer.writerows(
+            {name: shown_in_line(one) if isinstance(one, str) else one for name, one in line.items()} for line in lines
+        )
     else:
         for dataset, rows in values.items():
             stdout().print(as_table(dataset, rows, way))

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ta2n.cache_schema.errors import InputError
+from ta2n.cache_schema.disk import require_file, write_whole
 from ta2n.cli import options
-from ta2n.cli.console import note, print_json, progress, stdout, table
+from ta2n.cli.console import note, print_json, progress, say, shown_in_line, stdout, table
 from ta2n.cli.errors import guarded
 
 if TYPE_CHECKING:
@@ -40,7 +40,9 @@ def check(
     shot: Annotated[int, typer.Option(help="Support clips K of a class.", min=1)] = 5,
     queries: Annotated[int, typer.Option(help="Query clips Q of a class.", min=1)] = 1,
     decode: Annotated[int, typer.Option(help="Decode this many clips, and compare with PyAV.", min=0)] = 0,
-    workers: Annotated[int, typer.Option(help="Decoding processes; 0 takes one per core.", min=0)] = 0,
+    workers: Annotated[
+        int | None, typer.Option(help="Decoding processes; 0 takes one per core. \\[default: 0]", min=0, max=1024)
+    ] = None,
     report: Annotated[
         Path | None, typer.Option(help="Write everything, name by name, to this JSON file.", metavar="FILE")
     ] = None,
@@ -56,6 +58,9 @@ def check(
     """
     from ta2n.pipeline.commands.machine import cores
 
+    options.refuse((workers is not None and not decode, "--workers is for --decode COUNT; give both or neither"))
+    if report:
+        require_file(report, "--report")
     place, found = _check(name, root, splits, split_file, seed, way=way, shot=shot, queries=queries)
     compared = _decode(place, found, decode, workers or cores(), seed) if decode else []
     values = _as_dict(name, place, found, compared) | {"way": way, "shot": shot, "queries": queries}
@@ -136,10 +141,8 @@ def _as_dict(name: str, root: Path, found: "Check", compared: list["Comparison"]
 
 
 def _write(file: Path, values: dict[str, Any]) -> None:
-    try:
-        file.write_text(json.dumps(values, indent=1, ensure_ascii=False), encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"--report {file}: cannot be written ({error.strerror or error})") from error
+    # Names that are not UTF-8 are written as JSON writes them.
+    write_whole(file, json.dumps(values, indent=1, ensure_ascii=False).encode(errors="backslashreplace"))
 
 
 def _print(name: str, root: Path, found: "Check", compared: list["Comparison"], episode: str) -> None:
@@ -161,14 +164,14 @@ def _print(name: str, root: Path, found: "Check", compared: list["Comparison"], 
         title = f"{len(poor)} classes are not whole" + (f", the first {_SHOWN}" if len(poor) > _SHOWN else "")
         console.print(table(title, ["class", "split", *counts], lines))
     if found.rules:
-        console.print("found by " + ", ".join(f"{rule}: {count}" for rule, count in found.rules.items()), markup=False)
+        say("found by " + ", ".join(f"{rule}: {count}" for rule, count in found.rules.items()))
     for title, texts in _findings(found, compared):
         if texts:
-            console.print(f"{title} ({len(texts)}):", markup=False)
+            say(f"{title} ({len(texts)}):")
             for text in texts[:_SHOWN]:
-                console.print(f"  {text}", markup=False, soft_wrap=True)
+                say(f"  {shown_in_line(text)}")
             if len(texts) > _SHOWN:
-                console.print(f"  and {len(texts) - _SHOWN} more: --report FILE has them all")
+                say(f"  and {len(texts) - _SHOWN} more: --report FILE has them all")
 
 
 def _findings(found: "Check", compared: list["Comparison"]) -> list[tuple[str, list[str]]]:

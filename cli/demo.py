@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ta2n.cache_schema.disk import naming, require_folder
 from ta2n.cli import options
 from ta2n.cli.console import bars, duration, note, print_json, progress, stdout, table
 from ta2n.cli.extract import report as report_extraction
@@ -48,9 +49,13 @@ def demo(
 
     Example: ta2n demo --out ./demo
     """
+    from ta2n.pipeline.commands.machine import torch_device
+
     start = time.monotonic()
+    torch_device(device)
+    require_folder(out, "--out")
     # What the commands would print as their results is on the way to this one's.
-    with contextlib.redirect_stdout(sys.stderr):
+    with naming(out), contextlib.redirect_stdout(sys.stderr):
         prepare(out, clips=clips, device=device, seed=seed)
         runs = {method: _train(out, method, epochs=epochs, device=device, seed=seed) for method in ("protonet", "ta2n")}
     _report(out, runs, episodes, seed, device, as_json)

@@ -2,6 +2,7 @@
 
 import functools
 import os
+import re
 import sys
 import traceback
 from collections.abc import Callable
@@ -9,18 +10,26 @@ from typing import ParamSpec
 
 import typer
 
-from ta2n.cache_schema.errors import Ta2nError
-from ta2n.cli.console import note
+from ta2n.cache_schema.disk import explained
+from ta2n.cache_schema.errors import ManifestMismatchError, Ta2nError
+from ta2n.cli.console import note, shown_in_line
 
 BAD_INPUT = 2
 INTERRUPTED = 130
 DEBUG = "TA2N_DEBUG"
+_LONGEST = 2000
+
+# How torch says it, which has no kind of its own for a CPU.
+_NO_MEMORY = re.compile("can't allocate memory|not enough memory|out of memory", re.IGNORECASE)
 
 _Arguments = ParamSpec("_Arguments")
 
 
 def guarded(command: Callable[_Arguments, None]) -> Callable[_Arguments, None]:
-    """The command with its errors told in one line: exit code 2 for bad input, 1 for a bug, 130 after Ctrl-C."""
+    """The command with its errors told in one line.
+
+    The exit code is 2 for what the user can mend, such as a disk that is full, 1 for a bug, 130 after Ctrl-C.
+    """
 
     @functools.wraps(command)
     def run(*args: _Arguments.args, **kwargs: _Arguments.kwargs) -> None:
@@ -28,8 +37,10 @@ def guarded(command: Callable[_Arguments, None]) -> Callable[_Arguments, None]:
             command(*args, **kwargs)
         except typer.Exit:
             raise
-        except Ta2nError as error:
+        except ManifestMismatchError as error:  # a list of differences, a line each
             raise _told(f"error: {error}", BAD_INPUT) from error
+        except Ta2nError as error:
+            raise _told(f"error: {_one_line(str(error))}", BAD_INPUT) from error
         except KeyboardInterrupt as error:
             raise _told("stopped; run the same command again to continue", INTERRUPTED) from error
         except BrokenPipeError:
@@ -37,10 +48,28 @@ def guarded(command: Callable[_Arguments, None]) -> Callable[_Arguments, None]:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(1) from None
         except Exception as error:
-            kind = type(error).__name__
-            raise _told(f"unexpected {kind}: {error} (a bug, or a broken machine; --debug shows where)", 1) from error
+            if line := _explained(error):
+                raise _told(f"error: {_one_line(line)}", BAD_INPUT) from error
+            line = _one_line(f"unexpected {type(error).__name__}: {error}")
+            raise _told(f"{line} (a bug, or a broken machine; --debug shows where)", 1) from error
 
     return run
+
+
+def _one_line(text: str) -> str:
+    """Text in one line that can be read: of a very long one, both ends."""
+    text = shown_in_line(text)
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST // 2]} ... {text[-_LONGEST // 2 :]}"
+
+
+def _explained(error: Exception) -> str | None:
+    """An error that none of ours raised and that is no bug, in one line; None for all others."""
+    if isinstance(error, UnicodeEncodeError):
+        return f"{error.object}: is not UTF-8, and cannot be written down; rename it, or use a link of another name"
+    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and _NO_MEMORY.search(str(error))):
+        what = (str(error).strip().splitlines() or ["the system gives no more"])[0]
+        return f"not enough memory ({what[:200]}); ask for less at once, or free some"
+    return explained(error)
 
 
 def _told(line: str, code: int) -> typer.Exit:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ta2n.cli import options
-from ta2n.cli.console import bars, duration, note, print_json, stdout, table
+from ta2n.cli.console import bars, duration, note, print_json, say, stdout, table
 from ta2n.cli.flags import Given, flags, literal
 from ta2n.pipeline.config.testing import EvaluateSettings
 
@@ -33,7 +33,9 @@ def evaluate(
     given: Given,
     project: Annotated[
         int | None,
-        typer.Option(help="Put a random 1×1 projection to this many channels before the method; 0 for none.", min=0),
+        typer.Option(
+            help="Put a random 1×1 projection to this many channels before the method; 0 for none.", min=0, max=65_536
+        ),
     ] = None,
     option: options.HeadOptions = None,
     protocol: options.ProtocolName = None,
@@ -119,4 +121,4 @@ def _print(found: "Evaluation") -> None:
     rows = [[one.name, one.accuracy.percent(), duration(one.seconds)] for one in found.scores]
     stdout().print(table(title, ["method", "accuracy", "time"], rows))
     if difference:
-        stdout().print(f"paired difference, first - second: {difference.percent(signed=True)}", markup=False)
+        say(f"paired difference, first - second: {difference.percent(signed=True)}")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ta2n.cli import options
-from ta2n.cli.console import bars, duration, note, print_json, size, stdout, table
+from ta2n.cli.console import bars, duration, note, print_json, say, size, stdout, table
 from ta2n.cli.flags import Given, flags
 from ta2n.pipeline.config.extraction import ExtractMachine, ExtractSettings
 
@@ -47,7 +47,10 @@ def extract(
     Example: ta2n extract --dataset ./clips --cache ./feats --backbone efficientnet-lite0
     """
     from ta2n.pipeline.commands.extract import extract_planned, plan_extraction
+    from ta2n.pipeline.commands.machine import torch_device
 
+    options.refuse((dry_run and as_json, "--dry-run has no result that --json could print; leave one of them out"))
+    torch_device(device)
     planned = plan_extraction(
         dataset,
         cache,
@@ -93,28 +96,23 @@ def _describe(plan: "Plan", store: Path) -> None:
 
 def report(summary: "Summary") -> None:
     """Prints what an extraction did."""
-    console = stdout()
     if summary.failed:
         # Listed videos that are not on disk are known before; they must not crowd out what is broken.
         known_last = sorted(summary.failed, key=lambda one: one[1].startswith("there is no such file"))
         lines = [[name, reason] for name, reason in known_last[:_SHOWN_FAILURES]]
         made = table(f"{len(summary.failed)} clips failed", ["clip", "reason"], lines)
         made.columns[1].justify = "left"
-        console.print(made)
+        stdout().print(made)
         if len(summary.failed) > _SHOWN_FAILURES:
-            console.print(
-                f"and {len(summary.failed) - _SHOWN_FAILURES} more: `ta2n cache info {summary.store}` lists all"
-            )
+            say(f"and {len(summary.failed) - _SHOWN_FAILURES} more: `ta2n cache info {summary.store}` lists all")
     rate = f", {summary.done / summary.seconds:.2f} clips/s" if summary.done else ""
     rate += " (backbone compiled)" if summary.compiled else ""
-    console.print(
+    say(
         f"{summary.done} clips done, {summary.before} done before, {len(summary.failed)} failed"
-        f"{rate}; {size(summary.bytes)} in {summary.store}; {duration(summary.seconds)}",
-        soft_wrap=True,
-        markup=False,
+        f"{rate}; {size(summary.bytes)} in {summary.store}; {duration(summary.seconds)}"
     )
     if summary.short:
-        console.print(f"{summary.short} clips have fewer frames than asked for: frames were repeated")
+        say(f"{summary.short} clips have fewer frames than asked for: frames were repeated")
 
 
 def _as_dict(summary: "Summary") -> dict[str, Any]:

@@ -9,10 +9,11 @@ import typer
 from ta2n.cache_schema.errors import InputError
 from ta2n.cli.console import note
 from ta2n.cli.flags import literal
+from ta2n.pipeline.config.options import MOST_SEED
 
 Cache = Annotated[Path, typer.Option("--cache", help="A feature store, or the folder that holds one.", metavar="PATH")]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.", metavar="NAME")]
-Seed = Annotated[int, typer.Option("--seed", help="Seed of everything random.", min=0)]
+Seed = Annotated[int, typer.Option("--seed", help="Seed of everything random.", min=0, max=MOST_SEED)]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
 AsCsv = Annotated[bool, typer.Option("--csv", help="Print the table as CSV on stdout.")]
 SplitFile = Annotated[
@@ -91,19 +92,45 @@ def whole(text: str, flag: str) -> int:
         raise InputError(f"{flag} has {text.strip()!r}, expected whole numbers separated by commas") from error
 
 
+def numbers(text: str, flag: str, *, low: int) -> list[int]:
+    """Different whole numbers from a list on the line.
+
+    Raises:
+        InputError: one is none, below ``low``, or given twice.
+    """
+    found = [whole(part, flag) for part in text.split(",")]
+    if min(found) < low or len(set(found)) < len(found):
+        raise InputError(f"{flag} {text}: expected different numbers of at least {low}, such as {low},{low + 4}")
+    return found
+
+
 def head_options(texts: list[str]) -> dict[str, Any]:
     """``["tc=false", "perturbation=0.1"]`` as keyword arguments; values are JSON, or text where they are not.
 
     Raises:
-        InputError: a text has no ``=``.
+        InputError: a text has no ``=``, or a name is given twice.
     """
     options: dict[str, Any] = {}
     for text in texts:
-        name, equals, value = text.partition("=")
-        if not equals:
+        name, equals, value = (part.strip() for part in text.partition("="))
+        name = name.replace("-", "_")
+        if not (name and equals):
             raise InputError(f"--option {text!r}: expected NAME=VALUE, e.g. --option tc=false")
+        if name in options:
+            raise InputError(f"--option {name} is given twice; once is enough")
         try:
-            options[name.strip().replace("-", "_")] = json.loads(value)
-        except ValueError:
-            options[name.strip().replace("-", "_")] = value
+            options[name] = json.loads(value)
+        except (ValueError, RecursionError):
+            options[name] = value
     return options
+
+
+def refuse(*wrong: tuple[bool, str]) -> None:
+    """Refuses flags that would do nothing: each with whether it is one, and a sentence on why.
+
+    Raises:
+        InputError: the first of them.
+    """
+    for unused, why in wrong:
+        if unused:
+            raise InputError(why)

@@ -1,7 +1,9 @@
 """What a process of ours asks of its system libraries, before anything heavy is loaded."""
 
 import ctypes
+import io
 import os
+import sys
 
 # Of glibc's mallopt, and how much it is to keep.
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
@@ -14,6 +16,14 @@ def prepare_process() -> None:
     # program wants one. Measured on two cores with one of them busy: 0.2 training episodes/s spinning, 2.0 sleeping.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     _keep_freed_memory()
+    _print_anything()
+
+
+def _print_anything() -> None:
+    """A letter that a terminal's encoding does not have is shown as its number, and ends no command."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _keep_freed_memory() -> None:

@@ -16,12 +16,13 @@ DEMO = Path("demo")
 def extract_found(sources: "Sources", cache: Path, root: Path | None, splits: Path | None, device: str) -> None:
     """Extracts what is on disk and not in a store yet, as ``ta2n extract`` does by default."""
     from ta2n.cli.extract import extract
+    from ta2n.pipeline.commands.stores import store_path
 
     for name in list(sources.found):
         note(f"\n$ ta2n extract --dataset {name} --cache {cache}" + (f" --root {root}" if root else ""))
         with contextlib.redirect_stdout(sys.stderr):
             extract(dataset=name, cache=cache, root=root, splits=splits, device=device)
-        sources.stores[name] = cache / f"{name}.zarr"
+        sources.stores[name] = store_path(cache, name)
         del sources.found[name]
 
 

@@ -83,8 +83,10 @@ def make_table(
 
     Example: ta2n table --cache ./feats --only ucf101,protonet,ta2n --shot 1,5
     """
+    from ta2n.cache_schema.disk import naming, require_folder
     from ta2n.pipeline.commands.machine import torch_device
     from ta2n.pipeline.commands.tables import chosen as choose
+    from ta2n.pipeline.config.resolve import given_fields
     from ta2n.pipeline.datasets.sources import find_sources
     from ta2n.pipeline.report.table.files import write_table
     from ta2n.pipeline.report.table.fill import TablePlan, without_store
@@ -99,8 +101,11 @@ def make_table(
     where, told = torch_device(device), list[str]()
     given = {"way": Settings.way} | given
     way = given["way"]
-    shot = options.now_called("--shot", shot, "--shots", shots) or "1,5"
-    seed = options.now_called("--seed", seed, "--seeds", seeds) or "0"
+    options.refuse((dry_run and as_json, "--dry-run has no result that --json could print; leave one of them out"))
+    shot = options.now_called("--shot", shot, "--shots", shots)
+    seed = options.now_called("--seed", seed, "--seeds", seeds)
+    given_fields(TRAIN, given)
+    require_folder(out, "--out")
     wanted, datasets = _chosen(read_rows(recipes or _own_recipes()), only)
     at_hand = find_sources(cache, datasets, root, splits)
     demo = not at_hand.stores and not at_hand.found
@@ -110,8 +115,8 @@ def make_table(
         test_episodes = test_episodes or DEMO_TEST_EPISODES
     plan = TablePlan(
         rows=wanted,
-        shots=comparison.shot_numbers(shot),
-        seeds=[options.whole(one, "--seed") for one in seed.split(",")],
+        shots=comparison.shot_numbers("1,5" if shot is None else shot),
+        seeds=options.numbers("0" if seed is None else seed, "--seed", low=0),
         settings=_settings_of(chosen, settings, where, told),
         exam=TestEpisodes(episodes=test_episodes or chosen.test_episodes, queries=chosen.test_queries),
         runs=out,
@@ -126,11 +131,12 @@ def make_table(
     if demo:
         at_hand.stores["clips"] = sources.demo_store(device)
     sources.extract_found(at_hand, cache, root, splits, device)
-    results = [result for store in at_hand.stores.values() for result in _fill(store, plan)]
-    for name, reason in at_hand.missing.items():
-        results += without_store(name, plan, reason)
-    notes = _notes(plan, called, settings) + [line.removeprefix("note: ") for line in told]
-    files = write_table(results, out, title=DEMO_TITLE if demo else TITLE, way=way, notes=notes)
+    with naming(out):
+        results = [result for store in at_hand.stores.values() for result in _fill(store, plan)]
+        for name, reason in at_hand.missing.items():
+            results += without_store(name, plan, reason)
+        notes = _notes(plan, called, settings) + [line.removeprefix("note: ") for line in told]
+        files = write_table(results, out, title=DEMO_TITLE if demo else TITLE, way=way, notes=notes)
     if as_json:
         print_json({"files": files, "results": [as_record(result, results) for result in results]})
     else:

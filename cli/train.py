@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ta2n.cache_schema.errors import InputError
 from ta2n.cli import comparison, options
 from ta2n.cli.console import bars, duration, note, print_json, stdout
 from ta2n.cli.flags import Given, flags, literal
@@ -73,9 +72,19 @@ def train_head(
     from ta2n.pipeline.commands.train_head import described, plan_training, train_planned
 
     names = comparison.method_names(method)
-    shots = comparison.shot_numbers(shot or ("1" if len(names) == 1 else "1,5"))
+    shots = comparison.shot_numbers(("1" if len(names) == 1 else "1,5") if shot is None else shot)
     several = len(names) * len(shots) > 1
-    _refuse(option, names, several=several, as_json=as_json, as_csv=as_csv)
+    options.refuse(
+        (bool(option) and len(names) > 1, "--option belongs to one method; give it with one --method"),
+        (as_csv and not several, "--csv prints the table of several methods or shots; use --json for a single run"),
+        (as_csv and as_json, "--json and --csv both print on stdout; give one of them"),
+        (dry_run and (as_json or as_csv), "--dry-run has no result that --json or --csv could print; leave one out"),
+        (several and cache_in != "auto", "--cache-in is for one method and one number of shots; leave it out"),
+        (
+            test_episodes is not None and not several,
+            "--test-episodes is for several methods or shots, which are tested too; `ta2n evaluate` tests one run",
+        ),
+    )
     plan = plan_training(
         cache,
         names,
@@ -105,16 +114,6 @@ def train_head(
     with bars() as show:
         result = train_planned(plan, cache_in=cache_in, on_note=note, on_progress=show)
     report(result, plan, as_json=as_json)
-
-
-def _refuse(option: list[str] | None, names: list[str], *, several: bool, as_json: bool, as_csv: bool) -> None:
-    """Refuses flags that do not go together."""
-    if option and len(names) > 1:
-        raise InputError("--option belongs to one method; give it with one --method")
-    if as_csv and not several:
-        raise InputError("--csv prints the table of several methods or shots; use --json for a single run")
-    if as_csv and as_json:
-        raise InputError("--json and --csv both print on stdout; give one of them")
 
 
 def report(result: "Result", plan: "TrainPlan", *, as_json: bool = False) -> None:

@@ -88,6 +88,34 @@ def linspace_train(frame_count: int, frames: int, generator: np.random.Generator
 RULES = {"tsn": Rule(tsn_test, tsn_train), "linspace": Rule(linspace_test, linspace_train)}
 
 
+def stored_places(
+    rule: str, stored: Indices, *, frame_count: int, frames: int, generator: np.random.Generator | None = None
+) -> NDArray[np.int64]:
+    """Which of a clip's stored frames stand for fewer frames of it.
+
+    The rule is asked for frames of the clip itself, as if only so many were to be extracted; each is replaced by the
+    nearest one that is stored, the later of two. Where all of them are stored, nothing is lost.
+
+    Args:
+        rule: that the frames were stored by, a name in `RULES`.
+        stored: (S,) sorted source frames of one view.
+        frame_count: frames in the clip.
+        frames: T, at most S.
+        generator: draws the rule's train form; None is its test form.
+
+    Returns:
+        (T,) sorted places in `stored`.
+
+    Raises:
+        InputError: for an unknown rule, or a number below 1.
+    """
+    known = _known(rule)
+    wanted = known.test(frame_count, frames) if generator is None else known.train(frame_count, frames, generator)
+    after = np.minimum(np.searchsorted(stored, wanted), len(stored) - 1)
+    before = np.maximum(after - 1, 0)
+    return np.where(stored[after] - wanted <= wanted - stored[before], after, before)
+
+
 def view_indices(rule: str, *, frame_count: int, frames: int, views: int, seed: int, clip_id: str) -> Indices:
     """The source frames of every view of one clip.
 
@@ -108,13 +136,18 @@ def view_indices(rule: str, *, frame_count: int, frames: int, views: int, seed: 
     Raises:
         InputError: for an unknown rule, or a number below 1.
     """
-    if rule not in RULES:
-        raise InputError(f"Unknown sampling rule {rule!r}; use one of {', '.join(sorted(RULES))}.")
+    known = _known(rule)
     if views < 1:
         raise InputError(f"A clip needs at least one view, got views={views}.")
-    rows = [RULES[rule].test(frame_count, frames)]
-    rows += [RULES[rule].train(frame_count, frames, _view_generator(seed, clip_id, v)) for v in range(1, views)]
+    rows = [known.test(frame_count, frames)]
+    rows += [known.train(frame_count, frames, _view_generator(seed, clip_id, v)) for v in range(1, views)]
     return np.stack(rows)
+
+
+def _known(rule: str) -> Rule:
+    if rule not in RULES:
+        raise InputError(f"Unknown sampling rule {rule!r}; use one of {', '.join(sorted(RULES))}.")
+    return RULES[rule]
 
 
 def _view_generator(seed: int, clip_id: str, view: int) -> np.random.Generator:

@@ -21,14 +21,14 @@ class StoreAddress:
     path: Path
     form: str
 
-    def open(self) -> Source:
-        """Opens it for reading.
+    def open(self, *, check: bool = True) -> Source:
+        """Opens it for reading; ``check`` compares each map with its digest at its first reading.
 
         Raises:
             MissingError: nothing is there.
             DamagedCacheError: what is there is no store of ours, or not whole.
         """
-        return Hdf5Source(self.path) if self.form == "hdf5" else ZarrSource(self.path)
+        return (Hdf5Source if self.form == "hdf5" else ZarrSource)(self.path, check=check)
 
 
 def parse_address(path: Path | str) -> StoreAddress | None:
@@ -48,6 +48,8 @@ def find_address(path: Path | str, dataset: str | None = None) -> StoreAddress:
     """
     named = parse_address(path)
     if named is not None:
+        if dataset not in (None, named.path.stem):
+            raise MissingError(f"{path}: is of data set {named.path.stem!r}, not {dataset!r}; leave --dataset out")
         return named
     stores = addresses_in(Path(path))
     names = ", ".join(stores)
@@ -63,7 +65,13 @@ def find_address(path: Path | str, dataset: str | None = None) -> StoreAddress:
 
 
 def addresses_in(folder: Path) -> dict[str, StoreAddress]:
-    """The stores of a folder by data set; of a store and an HDF5 file of one name, the store."""
+    """The stores of a folder by data set; of a store and an HDF5 file of one name, the store.
+
+    Raises:
+        InputError: it is a file.
+    """
+    if folder.is_file():
+        raise InputError(f"{folder}: is a file; give a feature store, a folder of stores, or an HDF5 file (.h5)")
     files = [path for suffix in SUFFIXES for path in folder.glob(f"*{suffix}") if is_export(path)]
     found = [StoreAddress(path, "hdf5") for path in files]
     found += [StoreAddress(path, "zarr") for path in folder.glob("*.zarr")]

@@ -5,6 +5,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ta2n.cache_schema.disk import size
 from ta2n.cache_schema.errors import InputError
 from ta2n.pipeline.cache import FeatureCache
 from ta2n.pipeline.cache.cgroup import free_in_groups
@@ -78,8 +79,8 @@ def keep(cache: FeatureCache, rows: NDArray[np.int64], place: str, device: torch
     free = free_bytes(where)
     if needed > free:
         raise InputError(
-            f"--cache-in {place}: {len(rows)} clips of {cache.path} take {needed / 1e9:.1f} GB, and "
-            f"{free / 1e9:.1f} GB are free; use --cache-in disk"
+            f"--cache-in {place}: {len(rows)} clips of {cache.path} take {size(needed)}, and {size(free)} are free; "
+            "use --cache-in disk"
         )
     return InMemory(cache, rows, where)
 

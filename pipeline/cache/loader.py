@@ -1,5 +1,7 @@
 """Cached maps as a head wants them: on its device, with as many frames as it takes, random views in training."""
 
+from functools import cached_property
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -8,7 +10,10 @@ from torch import Tensor
 from ta2n.cache_schema.errors import InputError
 from ta2n.pipeline.cache import FeatureCache
 from ta2n.pipeline.cache.in_memory import keep
-from ta2n.pipeline.clips import tsn_test, tsn_train
+from ta2n.pipeline.clips import stored_places
+
+_OF_IMPORTED = "tsn"
+"""The rule for features of other tools, whose clips are the frames that they have."""
 
 
 class MapLoader:
@@ -16,7 +21,8 @@ class MapLoader:
 
     Args:
         cache: the store.
-        frames: T of the head; fewer than the store's means that each reading segments the stored frames anew.
+        frames: T of the head; where the store has more, those that stand for what its rule would take of the clip:
+            see :func:`~ta2n.pipeline.clips.stored_places`.
         device: where the maps go.
         rows: that will be read again and again, and may therefore be kept.
         place: where: ``auto``, ``disk``, ``ram`` or ``device``; see :func:`keep`.
@@ -41,21 +47,39 @@ class MapLoader:
         self._kept = None if rows is None else keep(cache, rows, place, device)
 
     def test(self, rows: NDArray[np.int64]) -> Tensor:
-        """(B, C, T, H, W) float16: the test view, the centre of each segment."""
-        maps = self._read(rows, np.zeros(len(rows), np.int64))
-        if self.frames < maps.shape[2]:
-            maps = maps[:, :, torch.from_numpy(tsn_test(maps.shape[2], self.frames)).long()]
-        return maps.to(self.device)
+        """(B, C, T, H, W) float16: the test view, by the test form of the store's rule."""
+        return self._frames_of(rows, np.zeros(len(rows), np.int64), None).to(self.device)
 
     def train(self, rows: NDArray[np.int64], generator: np.random.Generator) -> Tensor:
-        """(B, C, T, H, W) float16: a random view of each clip and, where the store has more, random frames."""
-        maps = self._read(rows, generator.integers(0, self.cache.views, len(rows)))
-        stored = maps.shape[2]
-        if self.frames < stored:
-            steps = np.stack([tsn_train(stored, self.frames, generator) for _ in rows])
-            index = torch.from_numpy(steps).long().to(maps.device)[:, None, :, None, None]
-            maps = maps.gather(2, index.expand(-1, maps.shape[1], -1, *maps.shape[3:]))
-        return maps.to(self.device)
+        """(B, C, T, H, W) float16: a random view of each clip and, where the store has more, random frames of it."""
+        views = generator.integers(0, self.cache.views, len(rows))
+        return self._frames_of(rows, views, generator).to(self.device)
+
+    def _frames_of(
+        self, rows: NDArray[np.int64], views: NDArray[np.int64], generator: np.random.Generator | None
+    ) -> Tensor:
+        maps = self._read(rows, views)
+        if self.frames == maps.shape[2]:
+            return maps
+        index = torch.from_numpy(self._places(rows, views, generator)).to(maps.device)[:, None, :, None, None]
+        return maps.gather(2, index.expand(-1, maps.shape[1], -1, *maps.shape[3:]))
+
+    def _places(
+        self, rows: NDArray[np.int64], views: NDArray[np.int64], generator: np.random.Generator | None
+    ) -> NDArray[np.int64]:
+        """(B, T) places of the frames among those stored."""
+        stored, counts = self._frame_index[rows, views], self.cache.frame_count[rows].tolist()
+        rule = str(self.cache.manifest.sampling.get("rule"))
+        rule = _OF_IMPORTED if rule == "imported" else rule
+        places = [
+            stored_places(rule, of_clip, frame_count=count, frames=self.frames, generator=generator)
+            for of_clip, count in zip(stored, counts, strict=True)
+        ]
+        return np.array(places, np.int64).reshape(len(rows), self.frames)
+
+    @cached_property
+    def _frame_index(self) -> NDArray[np.int32]:
+        return self.cache.frame_index(range(len(self.cache)))
 
     def _read(self, rows: NDArray[np.int64], views: NDArray[np.int64]) -> Tensor:
         if self._kept is not None and self._kept.holds(rows):

@@ -16,6 +16,9 @@ Wanted = Sequence[tuple[int, int]]
 MapOf = Callable[[int, int, NDArray[np.float16]], NDArray[np.float16]]
 """One map: on the file itself where nothing is to be decoded, else in the buffer that is given."""
 
+Check = Callable[[int, int, NDArray[np.float16]], None]
+"""Raises where a map is not the one that was written."""
+
 # Less than this to decode is done before a thread has started.
 _BYTES_PER_THREAD = 1 << 20
 # At least and at most: a disk is waited for by more threads than there are cores.
@@ -30,12 +33,19 @@ class LocalReader:
         hint: has the system begin to read some maps from the disk; one by one, each would wait for it alone.
         shape: (videos, views, C, T, H, W).
         compressed: whether maps are decoded.
+        check: called with each map at its first reading; None reads them as they are.
     """
 
     def __init__(
-        self, map_of: MapOf, hint: Callable[[Wanted], None], shape: tuple[int, ...], *, compressed: bool
+        self,
+        map_of: MapOf,
+        hint: Callable[[Wanted], None],
+        shape: tuple[int, ...],
+        *,
+        compressed: bool,
+        check: Check | None,
     ) -> None:
-        self._map_of, self._hint, self._compressed = map_of, hint, compressed
+        self._map_of, self._hint, self._compressed, self._check = map_of, hint, compressed, check
         self._map_bytes = 2 * math.prod(shape[2:])
         self._read_before = np.zeros(shape[:2], bool)
 
@@ -45,7 +55,6 @@ class LocalReader:
             return
         rows, views = np.asarray(wanted).T
         fresh = ~self._read_before[rows, views]
-        self._read_before[rows, views] = True
         # Decoding, and waiting for a disk, take far longer than copying and leave the interpreter free; a copy from the
         # system's cache is as fast as the memory already.
         slow = self._map_bytes * len(wanted) if self._compressed or fresh.any() else 0
@@ -53,16 +62,20 @@ class LocalReader:
         tasks = list(zip(out, wanted, fresh.tolist(), strict=True))
         if threads < 2:
             self._fill(tasks)
-            return
-        with ThreadPoolExecutor(threads, thread_name_prefix="read") as pool:
-            for _ in pool.map(self._fill, [tasks[first::threads] for first in range(threads)]):
-                pass
+        else:
+            with ThreadPoolExecutor(threads, thread_name_prefix="read") as pool:
+                for _ in pool.map(self._fill, [tasks[first::threads] for first in range(threads)]):
+                    pass
+        # Behind the check, so that a damaged map is refused every time.
+        self._read_before[rows, views] = True
 
     def _fill(self, tasks: Sequence[tuple[Tensor, tuple[int, int], bool]]) -> None:
         self._hint([where for _, where, fresh in tasks if fresh])
-        for target, (row, view), _ in tasks:
+        for target, (row, view), fresh in tasks:
             buffer = target.numpy()
             found = self._map_of(row, view, buffer)
+            if fresh and self._check:
+                self._check(row, view, found)
             if found is not buffer:
                 # The mode is one of the caller's thread, and perhaps not of this one.
                 with torch.inference_mode(target.is_inference()):

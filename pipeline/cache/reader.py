@@ -1,6 +1,5 @@
 """Opening a store and reading feature maps from it."""
 
-import dataclasses
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -11,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ta2n.cache_schema.errors import InputError
-from ta2n.cache_schema.layout import State, decode_reason
+from ta2n.cache_schema.values import State, decode_reason
 from ta2n.pipeline.cache.address import find_address
 from ta2n.pipeline.cache.sources import Source
 
@@ -34,9 +33,15 @@ class FeatureCache:
         self.state: NDArray[np.uint8] = source.column("state")
 
     @classmethod
-    def open(cls, path: Path | str, dataset: str | None = None) -> "FeatureCache":
-        """Opens the store or HDF5 file at ``path``, or the one inside the folder (see :func:`find_address`)."""
-        return cls(find_address(path, dataset).open())
+    def open(cls, path: Path | str, dataset: str | None = None, *, check: bool = True) -> "FeatureCache":
+        """Opens the store or HDF5 file at ``path``, or the one inside the folder (see :func:`find_address`).
+
+        Args:
+            path: of the store, the file or the folder.
+            dataset: which of a folder's stores.
+            check: whether each map is compared with its digest at its first reading.
+        """
+        return cls(find_address(path, dataset).open(check=check))
 
     def __len__(self) -> int:
         return len(self.videos)
@@ -65,7 +70,7 @@ class FeatureCache:
 
     def use_splits(self, split: NDArray[np.str_]) -> None:
         """Replaces the split of every row, for a class split other than the one that was extracted with."""
-        self.videos = dataclasses.replace(self.videos, split=split)
+        self.videos = self.videos.with_splits(split)
 
     def labels(self, split: str) -> NDArray[np.int64]:
         """(videos,) class number of each usable row of a split, and -1 for every other row.
@@ -79,8 +84,7 @@ class FeatureCache:
         if not inside.any():
             found = ", ".join(repr(str(name)) for name in np.unique(self.videos.split))
             raise InputError(f"{self.path}: no clip belongs to split {split!r}; the store has {found}")
-        _, numbers = np.unique(self.videos.label, return_inverse=True)
-        labels: NDArray[np.int64] = np.where(inside & self.done, numbers, -1)
+        labels: NDArray[np.int64] = np.where(inside & self.done, self.videos.label_number.astype(np.int64), -1)
         return labels
 
     @cached_property
@@ -96,8 +100,7 @@ class FeatureCache:
 
     def digests(self) -> NDArray[np.uint64]:
         """(videos, views) digest of each map as it was written."""
-        digests: NDArray[np.uint64] = self.source.column("digest")
-        return digests
+        return self.source.digests.stored
 
     def failures(self) -> list[tuple[str, str]]:
         """(id, reason) of every clip that could not be used."""
@@ -140,4 +143,6 @@ class FeatureCache:
         if len(unusable):
             row = int(rows[unusable[0]])
             why = "failed" if (self.state[row] == State.FAILED).any() else "is not extracted yet"
-            raise InputError(f"{self.path}: clip {self.videos.id[row]!r} (row {row}) {why}; leave it out of episodes")
+            raise InputError(
+                f"{self.path}: clip {str(self.videos.id[row])!r} (row {row}) {why}; leave it out of episodes"
+            )

@@ -2,16 +2,19 @@
 
 import mmap
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import google_crc32c
 import numcodecs.blosc
 import numcodecs.zstd
 import numpy as np
 from numpy.typing import NDArray
 
 from ta2n.cache_schema.errors import DamagedCacheError
+from ta2n.pipeline.cache.digests import Digests, remedy
 
 # A file's map keeps a descriptor open, and a usual limit is 1024 of them.
 _OPEN_SHARDS = 256
@@ -24,20 +27,29 @@ class ShardMaps:
     """Inner chunks of a sharded zarr array in a local folder, over a memory map.
 
     The layout is that of zarr's ``sharding_indexed`` codec: chunks anywhere in the file, at its end one (offset,
-    length) pair of little-endian uint64 for each, in C order, and four bytes of checksum.
+    length) pair of little-endian uint64 for each, in C order, and their CRC-32C.
 
     Args:
         folder: of the array.
         chunk_shape: (C, T, H, W).
         shard: videos in a shard.
         views: of each.
+        digests: say whether a map that has no bytes is one of zeros, which zarr leaves out.
         decode: fills a map from a chunk's bytes, from any thread; None where the bytes are the map.
     """
 
     def __init__(
-        self, folder: Path, *, chunk_shape: tuple[int, ...], shard: int, views: int, decode: Decode | None = None
+        self,
+        folder: Path,
+        *,
+        chunk_shape: tuple[int, ...],
+        shard: int,
+        views: int,
+        digests: Digests,
+        decode: Decode | None = None,
     ) -> None:
         self._folder, self._chunk_shape, self._views, self._decode = folder, chunk_shape, views, decode
+        self._digests = digests
         self._chunk_bytes = 2 * int(np.prod(chunk_shape))
         self._index_bytes = 16 * shard * views + 4
         self._shard = shard
@@ -47,11 +59,12 @@ class ShardMaps:
         """Has the system begin to read (row, view) maps from the disk: one by one, each would wait for it alone."""
         for row, view in wanted:
             number, place = divmod(row, self._shard)
-            data, index = self._open(number)
-            fetch(data, *(int(value) for value in index[place, view]))
+            with suppress(FileNotFoundError):
+                data, index = self._open(number)
+                fetch(data, *(int(value) for value in index[place, view]))
 
     def __call__(self, row: int, view: int, buffer: NDArray[np.float16] | None = None) -> NDArray[np.float16]:
-        """The map of one video and view; zeros where the chunk was never written.
+        """The map of one video and view.
 
         Args:
             row: of the video.
@@ -62,19 +75,22 @@ class ShardMaps:
             (C, T, H, W): on the file itself where nothing is to be decoded; else ``buffer`` or a fresh one.
 
         Raises:
-            DamagedCacheError: the shard's file is missing, short, its index points outside it, or a chunk is no code.
+            DamagedCacheError: the shard's file is missing and its maps were not zeros, or is short, its index points
+                outside it, or a chunk is no code.
         """
         number, place = divmod(row, self._shard)
-        data, index = self._open(number)
+        try:
+            data, index = self._open(number)
+        except FileNotFoundError:
+            return self._zeros(row, view)
         offset, length = (int(value) for value in index[place, view])
         if offset == _EMPTY:
-            return np.zeros(self._chunk_shape, np.float16)
+            return self._zeros(row, view)
         whole = self._decode is not None or length == self._chunk_bytes
         if not whole or offset + length > len(data) - self._index_bytes:
             raise DamagedCacheError(
                 f"{self._file(number)}: the chunk of row {row} has {length} bytes at {offset}, expected "
-                f"{'some' if self._decode else self._chunk_bytes} inside a file of {len(data)}; "
-                "delete the store's state or extract again"
+                f"{'some' if self._decode else self._chunk_bytes} inside a file of {len(data)}; {self._remedy}"
             )
         if self._decode is None:
             values: NDArray[np.float16] = np.frombuffer(data, "<f2", self._chunk_bytes // 2, offset)
@@ -84,9 +100,22 @@ class ShardMaps:
             self._decode(memoryview(data)[offset : offset + length], buffer)
         except (RuntimeError, ValueError) as error:
             raise DamagedCacheError(
-                f"{self._file(number)}: the chunk of row {row} cannot be decoded ({error}); extract again"
+                f"{self._file(number)}: the chunk of row {row} cannot be decoded ({error}); {self._remedy}"
             ) from error
         return buffer
+
+    def _zeros(self, row: int, view: int) -> NDArray[np.float16]:
+        """A map that has no bytes, where it is one of zeros."""
+        zeros = np.zeros(self._chunk_shape, np.float16)
+        if not self._digests.matches(row, view, zeros):
+            raise DamagedCacheError(
+                f"{self._file(row // self._shard)}: the map of row {row}, view {view} is not there; {self._remedy}"
+            )
+        return zeros
+
+    @property
+    def _remedy(self) -> str:
+        return remedy(self._folder.parent)
 
     def _file(self, number: int) -> Path:
         return shard_file(self._folder, number)
@@ -97,11 +126,16 @@ class ShardMaps:
             with file.open("rb") as handle:
                 # Copy-on-write, never written to: torch wants writable memory and nothing may change the file.
                 data = mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_COPY)
+        except FileNotFoundError:
+            raise
         except (OSError, ValueError) as error:
-            raise DamagedCacheError(f"{file}: cannot be read ({error}); extract again") from error
+            raise DamagedCacheError(f"{file}: cannot be read ({error}); {self._remedy}") from error
         if len(data) < self._index_bytes:
-            raise DamagedCacheError(f"{file}: {len(data)} bytes, too short for its index; extract again")
-        entries = np.frombuffer(data, "<u8", 2 * self._shard * self._views, len(data) - self._index_bytes)
+            raise DamagedCacheError(f"{file}: {len(data)} bytes, too short for its index; {self._remedy}")
+        index = data[-self._index_bytes :]
+        if google_crc32c.value(index[:-4]) != int.from_bytes(index[-4:], "little"):
+            raise DamagedCacheError(f"{file}: its index is not what was written; {self._remedy}")
+        entries = np.frombuffer(index, "<u8", 2 * self._shard * self._views)
         return data, entries.reshape(self._shard, self._views, 2)
 
 
@@ -150,7 +184,7 @@ def shard_file(folder: Path, number: int) -> Path:
     return folder / "c" / str(number) / "0/0/0/0/0"
 
 
-def shard_maps(root: Path, features: Any) -> ShardMaps | None:
+def shard_maps(root: Path, features: Any, digests: Digests) -> ShardMaps | None:
     """Maps for a store's ``features`` array, or None where another tool wrote chunks that zarr must decode."""
     (sharding,) = features.metadata.codecs
     codecs = tuple(type(codec).__name__ for codec in sharding.codecs)
@@ -158,5 +192,10 @@ def shard_maps(root: Path, features: Any) -> ShardMaps | None:
         return None
     shard, views = features.shards[:2]
     return ShardMaps(
-        root / "features", chunk_shape=features.chunks[2:], shard=shard, views=views, decode=_DECODERS[codecs]
+        root / "features",
+        chunk_shape=features.chunks[2:],
+        shard=shard,
+        views=views,
+        digests=digests,
+        decode=_DECODERS[codecs],
     )

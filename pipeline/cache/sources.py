@@ -8,9 +8,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ta2n.cache_schema.errors import DamagedCacheError
-from ta2n.cache_schema.layout import array, open_store
+from ta2n.cache_schema.layout import ELSEWHERE, ODD, array, column, open_store
 from ta2n.cache_schema.manifest import Manifest
 from ta2n.cache_schema.table import VideoTable
+from ta2n.pipeline.cache.digests import Digests
 from ta2n.pipeline.cache.local import LocalReader, Wanted
 from ta2n.pipeline.cache.shards import shard_file, shard_maps
 
@@ -26,6 +27,7 @@ class Source(Protocol):
         compressed: whether a map must be decoded to be read.
         shard_size: videos that are written together.
         compression: of the store: ``none``, ``zstd`` or ``lz4``.
+        digests: of its maps.
     """
 
     path: Path
@@ -35,6 +37,7 @@ class Source(Protocol):
     compressed: bool
     shard_size: int
     compression: str
+    digests: Digests
 
     def column(self, name: str) -> NDArray[Any]:
         """A whole array of the format other than ``features``."""
@@ -45,27 +48,56 @@ class Source(Protocol):
         All of a batch at once, so that a source far away can ask for all of it before it waits.
 
         Raises:
-            DamagedCacheError: a map is not there, or cannot be decoded.
+            DamagedCacheError: a map is not there, cannot be decoded, or is not what was written.
         """
 
 
 class ZarrSource:
-    """A zarr store."""
+    """A zarr store.
 
-    def __init__(self, path: Path) -> None:
+    Args:
+        path: its folder.
+        check: whether each map is compared with its digest at its first reading.
+
+    Raises:
+        MissingError: there is no store.
+        DamagedCacheError: it is not one of ours, or its arrays are not those of its manifest.
+    """
+
+    def __init__(self, path: Path, *, check: bool = True) -> None:
         self.path = path
         self._group, self.manifest, self.videos = open_store(path)
         self._features = array(self._group, "features")
-        self._maps = shard_maps(path, self._features)
-        self.shape = tuple(self._features.shape)
-        self.shard_size = int(self._features.shards[0])
-        self.compression = _compression(self._features)
+        self.digests = Digests(path, self.manifest, self.videos, self.column)
+        try:
+            self.shape = _shape(self._features, len(self.videos), len(self.manifest.views))
+            self._maps = shard_maps(path, self._features, self.digests)
+            self.shard_size = int(self._features.shards[0])
+            self.compression = compression_of(self._features)
+        except ODD as error:
+            raise DamagedCacheError(
+                f"{path}: its array 'features' is not that of its manifest ({error}); {ELSEWHERE}"
+            ) from error
         self.compressed = self._maps is None or self.compression != "none"
-        self._reader = LocalReader(self.map, self._hint, self.shape, compressed=self.compressed)
+        self._reader = LocalReader(
+            self.map,
+            self._hint,
+            self.shape,
+            compressed=self.compressed,
+            check=self.digests.check if check else None,
+        )
 
     def column(self, name: str) -> NDArray[Any]:
         """A whole array of the format other than ``features``."""
-        return np.asarray(array(self._group, name)[:])
+        if self.manifest.schema_version == 1 and name in ("decoder", "concealed"):
+            return np.zeros(len(self.videos), np.uint8 if name == "decoder" else np.int32)
+        values = column(self._group, name)
+        if len(values) != len(self.videos):
+            raise DamagedCacheError(
+                f"{self.path}: its array {name!r} has {len(values)} videos, expected {len(self.videos)}; `ta2n cache "
+                f"verify --repair {self.path}` mends it"
+            )
+        return values
 
     def read(self, wanted: Wanted, out: Tensor) -> None:
         """See :meth:`Source.read`."""
@@ -75,11 +107,10 @@ class ZarrSource:
         """One (C, T, H, W) map, perhaps in ``buffer`` or on the file itself: to be copied, never changed."""
         if self._maps is not None:
             return self._maps(row, view, buffer)
-        # zarr takes a file that is not there for a chunk of zeros; a finished row always has one.
-        file = shard_file(self.path / "features", row // self.shard_size)
-        if not file.is_file():
-            raise DamagedCacheError(f"{file}: cannot be read (it is not there); extract again")
         values: NDArray[np.float16] = self._features[row, view]
+        # zarr takes a file that is not there for a chunk of zeros.
+        if not shard_file(self.path / "features", row // self.shard_size).is_file():
+            self.digests.check(row, view, values)
         return values
 
     def _hint(self, wanted: Wanted) -> None:
@@ -87,7 +118,16 @@ class ZarrSource:
             self._maps.fetch(wanted)
 
 
-def _compression(features: Any) -> str:
+def _shape(features: Any, videos: int, views: int) -> tuple[int, ...]:
+    shape = tuple(int(length) for length in features.shape)
+    if len(shape) != 6 or shape[:2] != (videos, views) or features.dtype != np.float16:
+        raise ValueError(f"{features.dtype} of shape {shape}, expected float16 of {videos} videos and {views} views")
+    if features.chunks[:2] != (1, 1) or features.chunks[2:] != shape[2:] or features.shards[1:] != shape[1:]:
+        raise ValueError(f"chunks of {features.chunks} in shards of {features.shards} for a shape of {shape}")
+    return shape
+
+
+def compression_of(features: Any) -> str:
     """The name under which a store was made with the codec of its chunks."""
     (sharding,) = features.metadata.codecs
     names = {"BytesCodec": "none", "ZstdCodec": "zstd", "BloscCodec": "lz4"}

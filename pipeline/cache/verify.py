@@ -7,57 +7,75 @@ import torch
 from numpy.typing import NDArray
 
 from ta2n.cache_schema.errors import DamagedCacheError
-from ta2n.cache_schema.layout import State, digest
+from ta2n.cache_schema.values import State
 from ta2n.pipeline.cache.reader import FeatureCache
 from ta2n.pipeline.cache.sources import Source
 
+OnClip = Callable[[int], None]
 
-def damaged_clips(cache: FeatureCache, *, on_clip: Callable[[int], None] | None = None) -> list[tuple[str, str]]:
-    """Finds the clips whose stored maps are not those that were written.
+
+def damaged_rows(cache: FeatureCache, *, on_clip: OnClip | None = None) -> list[tuple[int, str]]:
+    """Finds the rows whose stored maps are not those that were written.
 
     Args:
         cache: the store.
         on_clip: called with the number of clips checked so far.
 
     Returns:
-        (id, what is wrong) of each damaged clip, in row order; empty for a sound store.
+        (row, what is wrong) of each, in order; empty for a sound store.
+
+    Raises:
+        DamagedCacheError: the digests themselves cannot be read.
     """
-    stored = cache.digests()
-    damaged: list[tuple[str, str]] = []
-    rows = np.flatnonzero((cache.state == State.DONE).any(axis=1))
+    cache.digests()
+    damaged: list[tuple[int, str]] = []
+    reasons = cache.source.column("reason")
+    rows = np.flatnonzero((cache.state != State.PENDING).any(axis=1))
     for checked, row in enumerate(rows.tolist(), start=1):
-        problem = _problem(cache, row, stored[row])
+        problem = row_problem(cache.source, row, cache.state[row], reasons[row])
         if problem:
-            damaged.append((str(cache.videos.id[row]), problem))
+            damaged.append((row, problem))
         if on_clip:
             on_clip(checked)
     return damaged
 
 
-def sound_map(source: Source, row: int, view: int, written: int) -> NDArray[np.float16]:
-    """One (C, T, H, W) map, if its digest is the one that was ``written``.
+def damaged_clips(cache: FeatureCache, *, on_clip: OnClip | None = None) -> list[tuple[str, str]]:
+    """(id, what is wrong) of each damaged clip: see :func:`damaged_rows`."""
+    return [(str(cache.videos.id[row]), problem) for row, problem in damaged_rows(cache, on_clip=on_clip)]
+
+
+def row_problem(source: Source, row: int, state: NDArray[np.uint8], reason: NDArray[np.uint8]) -> str:
+    """What is wrong with the maps of a row of some (views,) state and reason; empty where nothing is."""
+    if (state == State.FAILED).any():
+        return "" if reason.any() else "it is marked as failed, and no reason is stored"
+    odd = sorted(set(state.tolist()) - set(State))
+    if odd:
+        return f"its state is {odd[0]}, expected {', '.join(f'{one.value} ({one.name.lower()})' for one in State)}"
+    for view in np.flatnonzero(state == State.DONE).tolist():
+        try:
+            values = _read(source, row, view)
+        except (DamagedCacheError, OSError, ValueError, RuntimeError) as error:
+            return f"view {view} cannot be read: {error}"
+        if not source.digests.matches(row, view, values):
+            found, written = source.digests.of(row, view, values), int(source.digests.stored[row, view])
+            return f"view {view} is not what was written (digest {found:016x}, expected {written:016x})"
+    return ""
+
+
+def sound_map(source: Source, row: int, view: int) -> NDArray[np.float16]:
+    """One (C, T, H, W) map, if it is what was written.
 
     Raises:
         DamagedCacheError: it is not; a copy would hide the damage.
     """
-    out = torch.empty((1, *source.shape[2:]), dtype=torch.float16)
-    source.read([(row, view)], out)
-    values: NDArray[np.float16] = out[0].numpy()
-    if digest(values) != written:
-        raise DamagedCacheError(
-            f"{source.path}: the map of clip {source.videos.id[row]!r} is not what was written, and is not passed on; "
-            f"`ta2n cache verify {source.path}` names every such clip"
-        )
+    values = _read(source, row, view)
+    source.digests.check(row, view, values)
     return values
 
 
-def _problem(cache: FeatureCache, row: int, digests: NDArray[np.uint64]) -> str:
-    for view in np.flatnonzero(cache.state[row] == State.DONE).tolist():
-        try:
-            found = digest(cache.read([row], view)[0].numpy())
-        except (DamagedCacheError, OSError, ValueError, RuntimeError) as error:
-            return f"view {view} cannot be read: {error}"
-        written = int(digests[view])
-        if found != written:
-            return f"view {view} is not what was written (digest {found:016x}, expected {written:016x})"
-    return ""
+def _read(source: Source, row: int, view: int) -> NDArray[np.float16]:
+    out = torch.empty((1, *source.shape[2:]), dtype=torch.float16)
+    source.read([(row, view)], out)
+    values: NDArray[np.float16] = out[0].numpy()
+    return values

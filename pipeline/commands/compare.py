@@ -1,5 +1,6 @@
 """Several methods of ``ta2n train-head`` side by side."""
 
+from ta2n.cache_schema.disk import naming
 from ta2n.pipeline.commands.reporting import OnNote, tell
 from ta2n.pipeline.commands.train_head import TrainPlan
 from ta2n.pipeline.report.table.runs import Row, TestEpisodes, compare
@@ -16,4 +17,5 @@ def compare_planned(plan: TrainPlan, *, on_note: OnNote | None = None) -> list[R
         tell([f"{plan.cache.manifest.dataset}: {which}"], on_note)
 
     test = TestEpisodes(episodes=plan.test.episodes, queries=plan.test.queries, seed=plan.test.seed)
-    return compare(plan.cache, runs, plan.folder, test, device=plan.device, on_run=show)
+    with naming(plan.folder):
+        return compare(plan.cache, runs, plan.folder, test, device=plan.device, on_run=show)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ta2n.pipeline.cache import FeatureCache
 from ta2n.pipeline.cache.loader import MapLoader
 from ta2n.pipeline.commands.reporting import OnNote, OnProgress, Step, tell
+from ta2n.pipeline.commands.settings import require_options
 from ta2n.pipeline.commands.stores import default_frames
 from ta2n.pipeline.episodes import EpisodeSequence
 from ta2n.pipeline.evaluation.evaluate import evaluate
@@ -101,6 +102,7 @@ def from_method(
     Raises:
         InputError: the method or an option does not exist.
     """
+    require_options(name, options or {})
     frames = default_frames(cache)
     channels, _, size, _ = cache.map_shape
     arguments = {"project": project} if project else {}

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ta2n.cache_schema.disk import require_file
 from ta2n.cache_schema.errors import InputError
 from ta2n.pipeline.cache import FeatureCache
 from ta2n.pipeline.commands.contenders import Contender, Score, from_checkpoint, from_method, measure
@@ -21,6 +22,7 @@ from ta2n.pipeline.episodes.files import load_episodes, save_episodes
 from ta2n.pipeline.evaluation.metrics import Estimate, paired_difference
 
 _TEST = (EvaluateSettings,)
+_MOST_GB = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -107,6 +109,10 @@ def evaluate(
     """
     if (checkpoint is None) == (method is None):
         raise InputError("give either --checkpoint RUN or --method NAME")
+    if memory is not None and not 0 <= memory <= _MOST_GB:
+        raise InputError(f"memory is {memory}, expected 0 to {_MOST_GB} GB")
+    if checkpoint is not None and (options or project is not None):
+        raise InputError("--option and --project make the head of --method; the head of a --checkpoint is made already")
     asked = chosen(protocol, path_of(recipe))
     said, notes = given_fields(_TEST, settings)
     tell((*asked.notes, *notes), on_note)
@@ -118,7 +124,7 @@ def evaluate(
     else:
         first = from_method(str(method), opened, project=project, options=options, seed=seed)
     contenders = [first] if against is None else [first, _second(against, opened, seed, on_note)]
-    file = path_of(episodes_file)
+    file = None if episodes_file is None else require_file(Path(episodes_file), "--episodes-file")
     drawn: EpisodeSequence
     if file is not None and file.exists():
         drawn, shape = _listed(file, opened, split, said, on_note)
@@ -176,7 +182,8 @@ def _listed(
     Raises:
         InputError: the caller asks for something else.
     """
-    found = load_episodes(file, ids=cache.videos.id.tolist(), labels=cache.labels(split).tolist())
+    ids, classes, labels = cache.videos.id.tolist(), cache.videos.label.tolist(), cache.labels(split).tolist()
+    found = load_episodes(file, ids=ids, labels=labels, classes=classes, split=split)
     numbers: dict[str, int] = {name: getattr(found, name) for name in ("way", "shot", "queries", "seed")}
     numbers["episodes"] = len(found.episodes)
     for name, value in said.items():

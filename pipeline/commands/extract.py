@@ -7,8 +7,11 @@ from typing import Any
 
 from torch import nn
 
+from ta2n.cache_schema.disk import naming, require_text
+from ta2n.cache_schema.errors import InputError
 from ta2n.pipeline.commands.machine import cores, torch_device
 from ta2n.pipeline.commands.reporting import AnyPath, OnNote, OnProgress, Step, path_of, tell
+from ta2n.pipeline.commands.stores import require_fit, store_path
 from ta2n.pipeline.commands.tables import chosen
 from ta2n.pipeline.config.extraction import ExtractMachine, ExtractSettings
 from ta2n.pipeline.config.options import options, takes
@@ -16,7 +19,7 @@ from ta2n.pipeline.config.resolve import given_fields, make, recipe_fields, reso
 from ta2n.pipeline.datasets.resolve import may_flip
 from ta2n.pipeline.datasets.resolve import resolve as resolve_dataset
 from ta2n.pipeline.features import extract as stage
-from ta2n.pipeline.features.backbones import load_backbone
+from ta2n.pipeline.features.backbones import load_backbone, require_backbone
 from ta2n.pipeline.features.plan import Plan
 from ta2n.pipeline.features.preprocess import parse_resize
 
@@ -64,8 +67,12 @@ def plan_extraction(
     machine = make(ExtractMachine, values)
     may, mirroring = may_flip(str(dataset), values["flip"])
     tell(mirroring, on_note)
+    if said.get("flip") and values["views"] == 1:
+        raise InputError("--flip mirrors random views, and there are none; add --views 2 or more, or leave --flip out")
     values["flip"] = may and (values["flip"] is not None or asked.protocol.flip)
     own = make(ExtractSettings, values)
+    require_backbone(own.backbone)
+    resize = parse_resize(own.resize)
     found = resolve_dataset(
         str(dataset),
         root=path_of(root),
@@ -74,6 +81,9 @@ def plan_extraction(
         seed=own.seed,
         on_file=lambda url: tell([f"fetching {url}"], on_note),
     )
+    for text in (found.name, found.videos.root):
+        require_text(text, "cannot be written into a store")
+    store = store_path(Path(cache), found.name)
     tell(found.notes, on_note)
     tell([f"protocol {asked.name}: {described(own)}"], on_note)
     backbone = load_backbone(own.backbone, own.weights, seed=own.seed)
@@ -85,11 +95,13 @@ def plan_extraction(
         rule=own.rule,
         views=own.views,
         flip=values["flip"],
-        resize=parse_resize(own.resize),
+        resize=resize,
         normalise=own.normalise,
         seed=own.seed,
     )
-    return ExtractPlan(asked.name, own, machine, plan, backbone.module, Path(cache) / f"{found.name}.zarr")
+    asked_for = {name: said.get(name) for name in ("compression", "shard_size")}
+    require_fit(store, plan.manifest(), plan.videos, **asked_for)
+    return ExtractPlan(asked.name, own, machine, plan, backbone.module, store)
 
 
 @takes(*_TABLES)
@@ -113,7 +125,7 @@ def extract(
 
     Args:
         dataset: name of a data set, or a folder of clips: ``class/clip`` or ``{train,val,test}/class/clip``.
-        cache: folder of stores; the store is called like the data set.
+        cache: folder of stores, or a store in it; the store is called like the data set.
         root: folder of a named data set's clips, or one that holds it; None is the variable ``TA2N_DATA``.
         splits: folder of a named data set's lists; None fetches them once.
         protocol: name of the protocol.
@@ -150,27 +162,28 @@ def extract_planned(
     planned: ExtractPlan, *, device: str = "auto", on_progress: OnProgress | None = None
 ) -> stage.Summary:
     """Does what was planned: see :func:`extract`."""
-    machine, total = planned.machine, len(planned.plan.videos)
+    machine, total, where = planned.machine, len(planned.plan.videos), torch_device(device)
 
     def show(summary: stage.Summary) -> None:
         if on_progress:
             done = summary.before + summary.done + len(summary.failed)
             on_progress(Step("extracting", done, total, "clips", f"{len(summary.failed)} failed"))
 
-    return stage.extract(
-        planned.plan,
-        planned.store,
-        device=torch_device(device),
-        network=planned.network,
-        batch_size=machine.batch_size,
-        workers=machine.workers or cores(),
-        deadline_seconds=machine.deadline,
-        shard_size=machine.shard_size,
-        compression=machine.compression,
-        retry_failed=machine.retry_failed,
-        compiled=machine.compiled,
-        on_clip=show,
-    )
+    with naming(planned.store):
+        return stage.extract(
+            planned.plan,
+            planned.store,
+            device=where,
+            network=planned.network,
+            batch_size=machine.batch_size,
+            workers=machine.workers or cores(),
+            deadline_seconds=machine.deadline,
+            shard_size=machine.shard_size,
+            compression=machine.compression,
+            retry_failed=machine.retry_failed,
+            compiled=machine.compiled,
+            on_clip=show,
+        )
 
 
 def described(settings: ExtractSettings) -> str:

@@ -24,6 +24,8 @@ def torch_device(name: str) -> "torch.device":
         raise InputError(f"device {name!r} is not a device; give auto, cpu, cuda or cuda:N") from error
     if device.type not in ("cpu", "cuda"):
         raise InputError(f"device {name!r} is not supported; give auto, cpu, cuda or cuda:N")
+    if device.type == "cpu" and device.index:
+        raise InputError(f"device {name}: there is one CPU, whatever its cores; give cpu")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise InputError(f"device {name}: this machine has {torch.cuda.device_count()} CUDA devices; use cpu")
     return device

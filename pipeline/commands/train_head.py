@@ -8,10 +8,11 @@ from typing import Any
 
 import torch
 
+from ta2n.cache_schema.disk import naming, require_folder, require_text
 from ta2n.pipeline.cache import FeatureCache
 from ta2n.pipeline.commands.machine import torch_device
 from ta2n.pipeline.commands.reporting import AnyPath, OnNote, OnProgress, Step, path_of, tell
-from ta2n.pipeline.commands.settings import run_settings
+from ta2n.pipeline.commands.settings import require_used, run_settings
 from ta2n.pipeline.commands.stores import open_cache
 from ta2n.pipeline.commands.tables import TRAIN, chosen
 from ta2n.pipeline.config.options import takes
@@ -83,6 +84,7 @@ def plan_training(
     """
     asked = chosen(protocol, path_of(recipe))
     tell(asked.notes, on_note)
+    require_used(settings or {}, methods)
     opened, where = open_cache(Path(cache), dataset, path_of(split_file)), torch_device(device)
 
     def found(method: str, shot: int) -> tuple[Settings, list[str]]:
@@ -95,7 +97,8 @@ def plan_training(
     # Several runs have notes in common, which are told once.
     tell(dict.fromkeys(line for _, notes in pairs for line in notes), on_note)
     runs = tuple(run for run, _ in pairs)
-    folder = path_of(out) or _usual_folder(opened, runs)
+    folder = require_folder(path_of(out) or _usual_folder(opened, runs), "--out")
+    require_text(str(folder), "checkpoints could not be read from there")
     return TrainPlan(opened, asked.name, runs, folder, where, _test_of(runs[0], asked, test_episodes))
 
 
@@ -191,9 +194,10 @@ def train_planned(
             number = state.episode // settings.episodes_per_epoch
             on_note(f"epoch {number}: val {100 * state.val[-1]:.2f} %, best {100 * state.best_val:.2f} %")
 
-    return loop.train_head(
-        plan.cache, settings, plan.folder, device=plan.device, place=cache_in, on_episode=episode, on_epoch=epoch
-    )
+    with naming(plan.folder):
+        return loop.train_head(
+            plan.cache, settings, plan.folder, device=plan.device, place=cache_in, on_episode=episode, on_epoch=epoch
+        )
 
 
 def described(settings: Settings) -> str:

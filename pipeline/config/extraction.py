@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from ta2n.pipeline.config.options import check, option
+from ta2n.pipeline.config.options import MOST_SEED, check, option
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,7 +17,7 @@ class ExtractSettings:
         help="imagenet1k-v1 (the ResNets' default), imagenet1k-v2, a file with a state dict, or random.",
         metavar="NAME|FILE",
     )
-    frames: int = option(8, help="Frames T of a clip; above 8, training segments them anew.", low=1)
+    frames: int = option(8, help="Frames T of a clip; above 8, training draws them anew.", low=1, high=4096)
     rule: str = option(
         "tsn", help="Which frames: tsn (the paper's) or linspace (its code's).", protocol="rule", metavar="NAME"
     )
@@ -34,7 +34,9 @@ class ExtractSettings:
         protocol="normalise",
         metavar="NAME",
     )
-    views: int = option(1, help="Views of a clip: one deterministic, the others random frames, crops and flips.", low=1)
+    views: int = option(
+        1, help="Views of a clip: one deterministic, the others random frames, crops and flips.", low=1, high=1000
+    )
     # None: the protocol's, wherever a mirrored clip still shows its class.
     flip: bool | None = option(
         None,
@@ -42,7 +44,7 @@ class ExtractSettings:
         off="no-flip",
         shown="flip, but never ssv2-otam and ssv2-cmn",
     )
-    seed: int = option(0, help="Seed of everything random.", low=0)
+    seed: int = option(0, help="Seed of everything random.", low=0, high=MOST_SEED)
 
     def __post_init__(self) -> None:
         check(self)
@@ -56,10 +58,11 @@ class ExtractMachine:
         None,
         help="Frames in one forward pass; bounds memory.",
         low=1,
+        high=100_000,
         recipe=None,
         shown="8 on a CPU, 128 on a GPU",
     )
-    workers: int = option(0, help="Decoding processes; 0 takes one per core.", low=0, recipe=None)
+    workers: int = option(0, help="Decoding processes; 0 takes one per core.", low=0, high=1024, recipe=None)
     deadline: float = option(30.0, help="Seconds after which a clip's decoding is given up.", above=0, recipe=None)
     shard_size: int = option(64, help="Clips per file: what a killed run can lose.", low=1, recipe=None)
     compression: str = option(

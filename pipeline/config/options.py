@@ -14,12 +14,18 @@ Python functions, the defaults, the ranges, and the table of docs/protocols.md. 
 
 import dataclasses
 import inspect
+import sys
 import types
 import typing
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 from ta2n.cache_schema.errors import InputError
+
+MOST_SEED = 2**63 - 1
+"""The greatest seed that numpy and torch both take."""
+MOST_CLIPS = 10_000
+"""N, K and queries of a class at most: what is estimated of an episode must not overflow."""
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -73,6 +79,9 @@ class Option:
             return f"{value!r} is not known; choose {' or '.join(self.choices)}"
         if isinstance(value, int | float) and not self._within(value):
             return f"is {value}, expected {self.range}"
+        # Written like the ranges: what is no number is outside.
+        if self.kind is float and isinstance(value, int | float) and not abs(value) <= sys.float_info.max:
+            return f"is {value}, expected a number that has an end"
         return None
 
     def _within(self, value: float) -> bool:
@@ -89,8 +98,8 @@ class Option:
         if self.above is not None:
             return f"more than {self.above:g}"
         if self.high is not None:
-            return f"{self.low:g} to {self.high:g}"
-        return f"at least {self.low:g}" if self.low is not None else "any"
+            return f"{_number(self.low)} to {_number(self.high)}"
+        return f"at least {_number(self.low)}" if self.low is not None else "any"
 
     @property
     def help_with_default(self) -> str:
@@ -101,6 +110,11 @@ class Option:
         if shown is None and self.default is not None:
             shown = str(self.default)
         return f"{self.help} [default: {shown}]" if shown else self.help
+
+
+def _number(value: float | None) -> str:
+    # Whole numbers in full: no 9.22337e+18.
+    return str(value) if isinstance(value, int) else f"{value:g}"
 
 
 def option(default: Any, *, help: str, **said: Any) -> Any:  # noqa: A002 (the word for it)

@@ -57,7 +57,7 @@ def read_toml(file: Path) -> dict[str, Any]:
         return tomllib.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise MissingError(f"{file}: there is no such recipe") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+    except (ValueError, RecursionError, OSError) as error:  # a number of 5,000 digits, or lists in lists, too
         raise InputError(f"{file}: not a TOML file ({error})") from error
 
 

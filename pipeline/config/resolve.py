@@ -44,7 +44,7 @@ def choose(name: str | None, recipe: Path | None, tables: Mapping[str, Sequence[
         MissingError: there is no such file.
     """
     read = read_recipe(recipe, {table: recipe_names(*kinds) for table, kinds in tables.items()}) if recipe else Recipe()
-    wanted = name or read.protocol or DEFAULT_PROTOCOL
+    wanted = next(one for one in (name, read.protocol, DEFAULT_PROTOCOL) if one is not None)
     if wanted not in PROTOCOLS:
         raise InputError(f"protocol {wanted!r} is not known; choose one of {', '.join(PROTOCOLS)}")
     protocol = PROTOCOLS[wanted]

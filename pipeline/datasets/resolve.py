@@ -13,7 +13,7 @@ from ta2n.pipeline.datasets.lists import Listed, read_lists
 from ta2n.pipeline.datasets.match import match
 from ta2n.pipeline.datasets.published import PUBLISHED
 from ta2n.pipeline.datasets.scan import scan_copy
-from ta2n.pipeline.datasets.splits import apply_class_split, read_split_file, seeded_class_split
+from ta2n.pipeline.datasets.splits import apply_class_split, read_split_file, require_classes, seeded_class_split
 
 DATA = "TA2N_DATA"
 
@@ -165,7 +165,9 @@ def folder_rows(dataset: Path, split_file: Path | None, seed: int) -> Resolved:
     notes = list(found.notes)
     labels = {clip.label for clip in clips}
     if split_file is not None:
-        clips, more = apply_class_split(clips, read_split_file(split_file))
+        split = read_split_file(split_file)
+        require_classes(split, labels, source=split_file)
+        clips, more = apply_class_split(clips, split)
         notes += more
     elif not any(clip.split for clip in clips) and len(labels) < len(SPLITS):
         notes.append(

@@ -1,7 +1,8 @@
 """Which classes are for training, validation and test. In few-shot recognition no class is in two of them."""
 
+import difflib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from ta2n.pipeline.datasets.folder import SPLITS, Clip
 from ta2n.pipeline.videos.frames import natural_key
 
 CLASSES_FOR_FIVE_WAY = 5
+_NAMED = 3
 
 
 def seeded_class_split(labels: Iterable[str], seed: int) -> dict[str, str]:
@@ -61,7 +63,7 @@ def read_split_file(path: Path) -> dict[str, str]:
         content = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_unique_keys)
     except FileNotFoundError as error:
         raise MissingError(f"{path}: there is no such split file.") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:  # the last of brackets in brackets in brackets
         raise InputError(f"{path}: cannot be read as JSON ({error}).") from error
     form = '{"train": [classes], "val": [classes], "test": [classes]}'
     if not isinstance(content, dict):
@@ -103,6 +105,25 @@ def apply_class_split(clips: Iterable[Clip], split: Mapping[str, str]) -> tuple[
     if not kept:
         raise InputError(f"The split names none of the classes of the clips ({_names(labels)}); check their spelling.")
     return kept, tuple(notes)
+
+
+def require_classes(split: Mapping[str, str], labels: Collection[str], *, source: Path) -> None:
+    """Refuses a split of classes that names one without any clip: a word misspelt would leave its clips out.
+
+    Args:
+        split: of each class.
+        labels: the class of every clip.
+        source: of the split, in the error.
+
+    Raises:
+        InputError: names such classes, and the class that is most like the first.
+    """
+    absent = sorted(split.keys() - set(labels))
+    if absent:
+        named = ", ".join(map(repr, absent[:_NAMED])) + (", ..." if len(absent) > _NAMED else "")
+        close = difflib.get_close_matches(absent[0], sorted(set(labels)), n=1)
+        meant = f"; is {absent[0]!r} the class {close[0]!r}?" if close else ""
+        raise InputError(f"{source}: {len(absent)} of its classes have no clip ({named}); take them out{meant}")
 
 
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

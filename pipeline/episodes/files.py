@@ -7,19 +7,24 @@ which differ between stores.
 import gzip
 import hashlib
 import json
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from ta2n.cache_schema.disk import write_whole
 from ta2n.cache_schema.errors import InputError, MissingError
+from ta2n.pipeline.episodes.checks import check_classes, check_episodes, check_header, check_store, places_of
 from ta2n.pipeline.episodes.sampling import Episode, Episodes
 
 FORMAT = "ta2n-episodes-1"
 _FIELDS = ("format", "dataset", "split", "way", "shot", "queries", "seed", "classes", "clips", "episodes")
-_NAMED = 3
+_MOST = 1_000_000
+"""Episodes of a file: of 5 classes, 1 shot and 1 query each that is 100 MB, and takes 2 GB of memory to write."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +50,11 @@ class EpisodeList:
     seed: int
     episodes: tuple[Episode, ...]
     sha256: str
+
+    @property
+    def rows(self) -> NDArray[np.int64]:
+        """Every row that occurs, in ascending order."""
+        return np.unique(np.concatenate([part for one in self.episodes for part in (one.support, one.query)]))
 
     def take(self, count: int, start: int = 0) -> Iterator[Episode]:
         """The episodes ``start`` to ``start + count - 1``.
@@ -73,7 +83,12 @@ def save_episodes(
 
     Returns:
         The SHA-256 of what was written.
+
+    Raises:
+        InputError: there are more than a file can hold.
     """
+    if count > _MOST:
+        raise InputError(f"{file}: {count} episodes are too many for a file; give at most {_MOST} to --test-episodes")
     drawn = list(episodes.take(count))
     rows = np.unique(np.concatenate([np.concatenate([one.support, one.query]) for one in drawn]))
     place = {row: number for number, row in enumerate(rows.tolist())}
@@ -92,45 +107,44 @@ def save_episodes(
     values["sha256"] = _digest(values)
     data = json.dumps(values, ensure_ascii=False, separators=(",", ":")).encode()
     file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_name(f".{file.name}.partial")
     # No time in the header: the same episodes give the same bytes.
-    partial.write_bytes(gzip.compress(data, mtime=0) if file.suffix == ".gz" else data)
-    partial.replace(file)
+    write_whole(file, gzip.compress(data, mtime=0) if file.suffix == ".gz" else data)
     return str(values["sha256"])
 
 
-def load_episodes(file: Path, *, ids: Sequence[str], labels: Sequence[int]) -> EpisodeList:
+def load_episodes(
+    file: Path, *, ids: Sequence[str], labels: Sequence[int], classes: Sequence[str], split: str
+) -> EpisodeList:
     """Reads a list for a store.
 
     Args:
         file: from :func:`save_episodes`, or written by others in its form.
         ids: name of each row's clip.
         labels: class number of each row that can be used, negative where it cannot.
+        classes: name of each row's class.
+        split: whose episodes are asked for.
 
     Raises:
         MissingError: there is no such file.
-        InputError: it is no list of episodes, was changed, or names clips that the store does not have.
+        InputError: it is no list of episodes, was changed, names clips that the store does not have, or holds an
+            episode that is none: see :mod:`ta2n.pipeline.episodes.checks`.
     """
     values = _read(file)
-    rows = _rows(file, values["clips"], ids, labels)
-    way, shot, queries = (int(values[name]) for name in ("way", "shot", "queries"))
-    shape = (way * shot, way * queries)
-    numbers = np.asarray(labels)
-    made = []
-    for number, (support, query) in enumerate(values["episodes"]):
-        if (len(support), len(query)) != shape:
-            raise InputError(f"{file}: episode {number} has {len(support)} and {len(query)} clips, expected {shape}")
-        made.append(
-            Episode(
-                support=rows[support],
-                query=rows[query],
-                query_labels=np.repeat(np.arange(way), queries),
-                classes=numbers[rows[support][::shot]],
-            )
-        )
-    names = ("dataset", "split", "seed", "sha256")
-    dataset, split, seed, sha256 = (values[name] for name in names)
-    return EpisodeList(str(dataset), str(split), way, shot, queries, int(seed), tuple(made), str(sha256))
+    check_store(file, values, ids, labels, split)
+    row_of = {name: row for row, name in enumerate(ids)}
+    rows = np.array([row_of[name] for name in values["clips"]], np.int64)
+    check_classes(file, values["clips"], values["classes"], [classes[row] for row in rows.tolist()])
+    places = places_of(file, values)
+    found = check_episodes(file, places, np.asarray(labels, np.int64)[rows], values)
+    way, shot, queries = (values[name] for name in ("way", "shot", "queries"))
+    query_labels = np.repeat(np.arange(way), queries)
+    made = tuple(
+        Episode(support=one[: way * shot], query=one[way * shot :], query_labels=query_labels, classes=own)
+        for one, own in zip(rows[places], found, strict=True)
+    )
+    return EpisodeList(
+        values["dataset"], values["split"], way, shot, queries, values["seed"], made, str(values["sha256"])
+    )
 
 
 def _read(file: Path) -> dict[str, Any]:
@@ -142,13 +156,15 @@ def _read(file: Path) -> dict[str, Any]:
             raise InputError(
                 f"{file}: not a list of episodes (missing: {', '.join(missing) or 'none'}; expected {FORMAT})"
             )
+        check_header(file, values)
+        changed = _digest(values) != values["sha256"]
     except FileNotFoundError as error:
         raise MissingError(f"{file}: there is no such list of episodes") from error
-    except (ValueError, OSError, EOFError, TypeError) as error:
+    except (ValueError, OSError, EOFError, TypeError, RecursionError, zlib.error) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(f"{file}: not a list of episodes ({error})") from error
-    if _digest(values) != values["sha256"]:
+    if changed:
         raise InputError(f"{file}: was changed after it was written: its SHA-256 does not fit; get it again")
     return dict(values)
 
@@ -156,16 +172,3 @@ def _read(file: Path) -> dict[str, Any]:
 def _digest(values: dict[str, Any]) -> str:
     text = json.dumps([values[name] for name in _FIELDS], ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _rows(file: Path, clips: list[str], ids: Sequence[str], labels: Sequence[int]) -> "np.ndarray[Any, Any]":
-    place = {str(name): row for row, name in enumerate(ids)}
-    unknown = [name for name in clips if name not in place]
-    unusable = [name for name in clips if name in place and labels[place[name]] < 0]
-    for names, what in ((unknown, "are not in the store"), (unusable, "failed, are pending or are of another split")):
-        if names:
-            shown = ", ".join(names[:_NAMED]) + (", ..." if len(names) > _NAMED else "")
-            raise InputError(
-                f"{file}: {len(names)} of its {len(clips)} clips {what} ({shown}); these episodes need all"
-            )
-    return np.array([place[name] for name in clips], dtype=np.int64)

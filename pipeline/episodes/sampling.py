@@ -40,6 +40,10 @@ class EpisodeSequence(Protocol):
     def shot(self) -> int:
         """K, of every episode."""
 
+    @property
+    def rows(self) -> NDArray[np.int64]:
+        """Every row that may occur, in ascending order."""
+
     def take(self, count: int, start: int = 0) -> Iterator[Episode]:
         """The episodes ``start`` to ``start + count - 1``."""
 
@@ -49,22 +53,23 @@ class Episodes:
 
     Args:
         labels: class of each row; negative where the row takes no part (another split, a failed clip).
-        way: N, classes in an episode.
+        way: N, classes in an episode, at least 2.
         shot: K, support clips of each class.
         queries: query clips of each class.
         seed: chooses the sequence.
         name: of the split, for messages.
 
     Raises:
-        InputError: a number is not positive, or too few classes have enough clips; the message has the numbers.
+        InputError: a number is too small, or too few classes have enough clips; the message has the numbers.
     """
 
     def __init__(
         self, labels: Labels, *, way: int, shot: int, queries: int, seed: int, name: str = "this split"
     ) -> None:
-        for what, value in (("way", way), ("shot", shot), ("queries", queries)):
-            if value < 1:
-                raise InputError(f"{what} is {value}, expected at least 1")
+        # The nearest of one class is always right.
+        for what, value, least in (("way", way, 2), ("shot", shot, 1), ("queries", queries, 1)):
+            if value < least:
+                raise InputError(f"{what} is {value}, expected at least {least}")
         if seed < 0:
             raise InputError(f"seed is {seed}, expected 0 or more")
         self.way, self.shot, self.queries, self.seed = way, shot, queries, seed
@@ -73,6 +78,11 @@ class Episodes:
         if len(self._classes) < way:
             raise InputError(_too_few(groups, name, way=way, shot=shot, queries=queries))
         self._labels = np.array(sorted(self._classes))
+
+    @property
+    def rows(self) -> NDArray[np.int64]:
+        """Every row that may occur: those of the classes that have clips enough."""
+        return np.sort(np.concatenate(list(self._classes.values())))
 
     def __getitem__(self, index: int) -> Episode:
         """The episode of a number, 0 or more."""

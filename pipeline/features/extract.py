@@ -14,9 +14,10 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from ta2n.cache_schema.disk import size
 from ta2n.cache_schema.errors import InputError
-from ta2n.cache_schema.layout import State
 from ta2n.cache_schema.lock import writing
+from ta2n.cache_schema.values import State
 from ta2n.pipeline.cache.writer import CacheWriter
 from ta2n.pipeline.features.backbones import rebuild
 from ta2n.pipeline.features.forward import BATCH_SIZES, Forward, even_batch, fastest_forward
@@ -160,6 +161,6 @@ def _check_disk(plan: Plan, store: Path, compression: str) -> None:
     needed = plan.bytes // len(plan.videos) * there
     if needed > free:
         raise InputError(
-            f"{store}: the features take {needed / 1e9:.1f} GB and {folder} has {free / 1e9:.1f} GB free; "
+            f"{store}: the features take {size(needed)} and {folder} has {size(free)} free; "
             "choose another --cache folder, fewer --views, or --compression zstd"
         )

@@ -1,7 +1,11 @@
 """Frames through the backbone, a batch at a time."""
 
 import contextlib
+import importlib
+import io
+import logging
 import math
+import sys
 from collections.abc import Callable
 
 import numpy as np
@@ -65,6 +69,7 @@ class Forward:
         return found
 
     def _try_out(self) -> None:
+        _import_compiler()
         from torch._inductor import config  # imported here: it costs a second
 
         side = self.preprocessing.crop
@@ -78,6 +83,23 @@ class Forward:
                 f"the backbone cannot be compiled here ({type(error).__name__}: {reason}); on a CPU that takes a C++ "
                 "compiler such as g++; --no-compile gives the same features"
             ) from error
+
+
+def _import_compiler() -> None:
+    """Loads what torch compiles with, without its line on a machine that has CUDA's tools and no GPU: nobody asked."""
+
+    def wanted(line: str) -> bool:
+        return not line.startswith("No CUDA runtime is found")
+
+    def keep(record: logging.LogRecord) -> bool:
+        return wanted(record.getMessage())
+
+    logger = logging.getLogger("torch.utils.cpp_extension")
+    logger.addFilter(keep)
+    # Versions of torch before the logger print it.
+    with contextlib.redirect_stderr(io.StringIO()) as said:
+        importlib.import_module(logger.name)
+    sys.stderr.writelines(line for line in said.getvalue().splitlines(keepends=True) if wanted(line))
 
 
 def fastest_forward(

@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 from ta2n.cache_schema.errors import InputError
 
+_MOST_DIGITS = 5
+
 
 @dataclass(frozen=True)
 class Preprocessing:
@@ -72,10 +74,14 @@ def parse_resize(text: str) -> tuple[int, int] | int:
     """
     sides = text.removeprefix("short-").split("x")
     expected = 1 if text.startswith("short-") else 2
-    if len(sides) != expected or not all(side.isdecimal() and int(side) > 0 for side in sides):
+    if len(sides) != expected or not all(_is_side(side) for side in sides):
         raise InputError(f"resize {text!r} is not known; give HEIGHTxWIDTH, such as 256x256, or short-256")
     numbers = [int(side) for side in sides]
     return numbers[0] if expected == 1 else (numbers[0], numbers[1])
+
+
+def _is_side(text: str) -> bool:
+    return text.isdecimal() and len(text) <= _MOST_DIGITS and int(text) > 0
 
 
 def crop_frames(images: NDArray[np.uint8], window: Window, crop: int) -> NDArray[np.uint8]:

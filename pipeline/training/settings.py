@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from ta2n.pipeline.config.options import check, option
+from ta2n.pipeline.config.options import MOST_CLIPS, MOST_SEED, check, option
 
 OPTIMIZERS = ("sgd", "adam")
 OBJECTIVES = ("episodic", "base")
@@ -37,10 +37,10 @@ class Settings:
 
     method: str
     options: dict[str, Any] = field(default_factory=dict)
-    way: int = option(5, help="Classes N in an episode.", low=2)
-    shot: int = option(1, help="Support clips K of a class.", low=1, recipe=None)
-    queries: int = option(5, help="Query clips of a class.", low=1, protocol="train_queries")
-    frames: int = option(8, help="Frames T of the head.", low=1, shown="8, or as many as are cached")
+    way: int = option(5, help="Classes N in an episode.", low=2, high=MOST_CLIPS)
+    shot: int = option(1, help="Support clips K of a class.", low=1, high=MOST_CLIPS, recipe=None)
+    queries: int = option(5, help="Query clips of a class.", low=1, high=MOST_CLIPS, protocol="train_queries")
+    frames: int = option(8, help="Frames T of the head.", low=1, high=4096, shown="8, or as many as are cached")
     epochs: int = option(10, help="At most this many epochs.", low=1)
     episodes_per_epoch: int = option(
         200, help="Training episodes in an epoch.", low=1, protocol="episodes_per_epoch", recipe="episodes"
@@ -58,10 +58,13 @@ class Settings:
     )
     learning_rate: float = option(1e-3, help="Learning rate.", above=0, protocol="learning_rate", recipe="lr")
     val_episodes: int = option(
-        200, help="Episodes on the val split after each epoch, to keep the best weights; 0 for none.", low=0
+        200,
+        help="Episodes on the val split after each epoch, to keep the best weights; 0 for none.",
+        low=0,
+        high=1_000_000,
     )
     patience: int = option(10, help="Stop after this many epochs without a better val accuracy.", low=1)
-    seed: int = option(0, help="Seed of everything random.", low=0)
+    seed: int = option(0, help="Seed of everything random.", low=0, high=MOST_SEED)
 
     def __post_init__(self) -> None:
         check(self)
@@ -82,6 +85,7 @@ class HeadOptions:
         None,
         help="Put a learned 1×1 projection to this many channels before the head; 0 for none.",
         low=0,
+        high=65_536,
         shown="on a CPU, 256 for a head that learns, where more channels are cached; else 0",
     )
 

@@ -54,3 +54,18 @@ def test_two_threads_or_calls_of_one_process_exclude_each_other_too(tmp_path: Pa
     with writing(target, "third"):
         pass
     assert sorted(path.name for path in tmp_path.iterdir()) == [".run.lock"]
+
+
+def test_a_waiting_writer_says_for_whom_and_goes_on_when_that_one_ends(tmp_path: Path) -> None:
+    target = tmp_path / "clips.zarr"
+    said: list[str] = []
+    with _holder(target) as process:
+
+        def end_the_other(line: str) -> None:
+            said.append(line)
+            process.kill()
+
+        with writing(target, "ta2n extract", end_the_other):
+            assert said == [line for line in said if f"(process {process.pid} on " in line] != []
+    with writing(target, "ta2n extract", said.append):
+        assert len(said) == 1  # nobody to wait for

@@ -131,6 +131,28 @@ def test_a_file_of_another_tool(tmp_path: Path) -> None:
     assert json.loads(tested.stdout)["results"][0]["accuracy"] > 0.95
 
 
+def test_a_folder_and_a_pattern_of_another_tool(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    with h5py.File(tmp_path / "each.h5", "w") as file:
+        for number in range(27):
+            values = np.eye(9)[number % 9] + 0.1 * rng.standard_normal((4 + number % 2, 9))
+            file[f"v{number}/feats"], file[f"v{number}/label"] = values, number % 9
+            (tmp_path / "npy" / f"class {number % 9}").mkdir(parents=True, exist_ok=True)
+            np.save(tmp_path / "npy" / f"class {number % 9}" / f"v{number}.npy", values)
+    pattern = ("--features", "{id}/feats", "--labels", "{id}/label")
+    both: list[tuple[str, tuple[str, ...]]] = [("each.h5", pattern), ("npy", ())]
+    for name, flags in both:
+        made = run("cache", "import", tmp_path / name, tmp_path / "feats", *flags, "--frames", "2")
+        assert made.exit_code == 0, made.output
+        store = tmp_path / "feats" / f"{Path(name).stem}.zarr"
+        tested = run("evaluate", "--cache", store, "--method", "protonet", *SMALL)
+        assert tested.exit_code == 0, tested.output
+        assert json.loads(tested.stdout)["results"][0]["accuracy"] > 0.95
+
+
+SMALL = ("--way", "3", "--episodes", "20", "--json")
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -140,10 +162,27 @@ def test_a_file_of_another_tool(tmp_path: Path) -> None:
         (("import", "FILE", "out", "--features", "x", "--labels", "y", "--compression", "zstd"), "uncompressed"),
         (("import", "FILE", "out", "--features", "x", "--labels", "y"), "no data set 'x'; it has "),
         (("import", "nothing.h5", "out"), "no such file"),
+        (("import", "nothing.h5", "out", "--features", "x", "--labels", "y"), "no such file, and no such folder"),
+        (("import", "FILE", "out", "--axes", "VCT"), "--axes goes with --features and --labels"),
+        (("import", "FILE", "out", "--frames", "3"), "--frames goes with --features and --labels"),
+        (
+            ("import", "OTHER", "out", "--features", "x", "--labels", "y", "--name", "../z"),
+            "'../z' is no name of a store",
+        ),
+        (("import", "OTHER", "out", "--features", "x", "--labels", "y", "--name", ""), "'' is no name of a store"),
+        (("import", "OTHER", "out", "--features", "x", "--labels", "y", "--axes", "VT"), "--axes VT: does not name"),
+        (("import", "OTHER", "out", "--features", "x", "--labels", "y"), "say which by --axes"),
     ],
 )
-def test_bad_input(folder: Path, arguments: tuple[str, ...], message: str) -> None:
-    names = {"FEATS": str(folder / "toy.zarr"), "FILE": str(folder / "one" / "toy.h5")}
+def test_bad_input(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with h5py.File(tmp_path / "other.h5", "w") as file:
+        file["x"], file["y"] = np.ones((9, 4, 2)), np.arange(9) % 3
+    names = {"FEATS": str(folder / "toy.zarr"), "FILE": str(folder / "one" / "toy.h5"), "OTHER": "other.h5"}
     made = run("cache", *(names.get(argument, argument) for argument in arguments))
     assert made.exit_code == 2
     assert message in made.stderr
+    assert [entry.name for entry in tmp_path.iterdir()] == ["other.h5"]
+    assert not (tmp_path.parent / "z.zarr").exists()

@@ -6,7 +6,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ta2n.cache_schema.errors import InputError
-from ta2n.pipeline.clips import RULES, linspace_test, linspace_train, tsn_test, tsn_train, view_indices
+from ta2n.pipeline.clips import (
+    RULES,
+    linspace_test,
+    linspace_train,
+    stored_places,
+    tsn_test,
+    tsn_train,
+    view_indices,
+)
 
 lengths = st.integers(1, 2000)
 steps = st.integers(1, 40)
@@ -89,6 +97,40 @@ def test_a_clip_long_enough_repeats_no_frame(frames: int, extra: int, seed: int,
     generator = np.random.default_rng(seed)
     assert len(set(RULES[rule].test(frames + extra, frames).tolist())) == frames
     assert len(set(RULES[rule].train(frames + extra, frames, generator).tolist())) == frames
+
+
+@given(lengths, steps, st.integers(0, 40), seeds, st.sampled_from(sorted(RULES)), st.booleans())
+def test_fewer_of_the_stored_frames_are_those_of_the_rule_or_the_nearest(
+    frame_count: int, frames: int, more: int, seed: int, rule: str, draws: bool
+) -> None:
+    def generator() -> np.random.Generator | None:
+        return np.random.default_rng(seed) if draws else None
+
+    stored = RULES[rule].test(frame_count, frames + more)
+    drawn = generator()
+    direct = RULES[rule].train(frame_count, frames, drawn) if drawn else RULES[rule].test(frame_count, frames)
+    taken = stored[stored_places(rule, stored, frame_count=frame_count, frames=frames, generator=generator())]
+    if set(direct.tolist()) <= set(stored.tolist()):
+        assert taken.tolist() == direct.tolist()
+    nearest = [min(abs(frame - one) for one in stored.tolist()) for frame in direct.tolist()]
+    assert np.abs(taken - direct).tolist() == nearest
+    assert (np.diff(taken) >= 0).all()
+
+
+@pytest.mark.parametrize(
+    ("rule", "frame_count", "stored", "frames", "expected"),
+    [
+        ("linspace", 160, 16, 8, [1, 21, 42, 63, 95, 116, 137, 158]),  # of 1, 23, 45, 68, 90, 113, 135, 158
+        ("tsn", 160, 16, 8, [15, 35, 55, 75, 95, 115, 135, 155]),  # of 10, 30, …: the later of two that are as near
+        ("tsn", 72, 24, 8, [4, 13, 22, 31, 40, 49, 58, 67]),  # an odd ratio: the same centres
+        ("linspace", 30, 8, 1, [1]),
+    ],
+)
+def test_fewer_of_the_stored_frames_by_hand(
+    rule: str, frame_count: int, stored: int, frames: int, expected: list[int]
+) -> None:
+    kept = RULES[rule].test(frame_count, stored)
+    assert kept[stored_places(rule, kept, frame_count=frame_count, frames=frames)].tolist() == expected
 
 
 @given(lengths, steps, st.integers(1, 5), seeds, st.text(max_size=20), st.sampled_from(sorted(RULES)))

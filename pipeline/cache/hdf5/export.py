@@ -7,6 +7,9 @@ HDF5 does not open a file again whose writer was killed, so it never has one ope
 - compressed, where no place is known beforehand, each shard becomes a small file of its own, and the compressed chunks
   are put together as they are at the end.
 
+Nor does it close a file that it cannot write to its end: on a full disk it would bring the process down. So it writes
+through files of ours, which keep what the system says until HDF5 is done with them.
+
 Both lie under names that carry a hash of everything in them but the maps: what is found under such a name is of the
 same export.
 """
@@ -15,20 +18,26 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
-from numpy.typing import NDArray
 
+from ta2n.cache_schema.columns import checksum
+from ta2n.cache_schema.disk import naming
 from ta2n.cache_schema.errors import CacheError, DamagedCacheError, InputError, MissingError
-from ta2n.cache_schema.layout import State, digest
+from ta2n.cache_schema.layout import ODD
 from ta2n.cache_schema.lock import writing
+from ta2n.cache_schema.manifest import SCHEMA_VERSION
+from ta2n.cache_schema.values import State
 from ta2n.pipeline.cache.hdf5.finished import compare_maps, forget_left_overs, identity, require_same
-from ta2n.pipeline.cache.hdf5.source import COLUMNS, READ_ERRORS, Hdf5Source, checksum
+from ta2n.pipeline.cache.hdf5.patient_file import PatientFile
+from ta2n.pipeline.cache.hdf5.source import Hdf5Source
 from ta2n.pipeline.cache.reader import FeatureCache
 from ta2n.pipeline.cache.verify import sound_map
+from ta2n.pipeline.cache.writer import COLUMNS
 
 COMPRESSIONS = ("none", "gzip", "lzf")
 _ALIGNMENT = 64
@@ -53,17 +62,24 @@ def export_hdf5(cache: FeatureCache, file: Path, *, compression: str = "none", o
         with its digest.
 
     Raises:
-        InputError: the file is there and is something else, or the compression is unknown.
+        InputError: the file is there and is something else, the compression is unknown, or the store is of an older
+            version of the format.
         DamagedCacheError: a map is not what was written.
         BusyError: another process is writing the file.
+        OSError: the disk is full, or cannot be written to; run again to continue.
     """
     if compression not in COMPRESSIONS:
         raise InputError(f"--compression {compression!r} is not known; choose one of {', '.join(COMPRESSIONS)}")
     if file.exists():
         require_same(cache, file, compression)  # before the lock, which would be a trace of a call that is refused
+    elif cache.manifest.schema_version != SCHEMA_VERSION:
+        raise InputError(
+            f"{cache.path}: is of version {cache.manifest.schema_version} of the format; `ta2n cache verify --upgrade "
+            f"{cache.path}` makes version {SCHEMA_VERSION} of it, which can be exported"
+        )
     on_clips = on_clips or (lambda clips: None)
     file.parent.mkdir(parents=True, exist_ok=True)
-    with writing(file, "ta2n cache export"):
+    with writing(file, "ta2n cache export"), naming(file):
         if file.exists():
             kept = compare_maps(cache, require_same(cache, file, compression), on_clips)
             forget_left_overs(file)
@@ -90,6 +106,20 @@ def _new(path: Path, write: Callable[[Path], Any]) -> None:
     beside.replace(path)
 
 
+@contextmanager
+def _created(path: Path, **options: Any) -> Iterator[tuple[Any, PatientFile]]:
+    """A new HDF5 file, and the file beneath it, to be asked now and then whether it could be written."""
+    with path.open("w+b", buffering=0) as raw:
+        beneath = PatientFile(raw)
+        try:
+            with h5py.File(beneath, "w", **options) as target:
+                yield target, beneath
+        except Exception:
+            beneath.check()  # what HDF5 says of what it could not read back is not the cause
+            raise
+        beneath.check()
+
+
 def _done(cache: FeatureCache, rows: range) -> Iterator[tuple[int, int]]:
     for row in rows:
         for view in np.flatnonzero(cache.state[row] == State.DONE).tolist():
@@ -101,11 +131,13 @@ def _write_head(cache: FeatureCache, target: Any, compression: str) -> Any:
     source = cache.source
     target.attrs["ta2n"] = manifest = json.dumps(source.manifest.to_dict())
     target.attrs["ta2n_sha256"] = checksum(np.frombuffer(manifest.encode(), np.uint8))
+    target.attrs["videos"] = json.dumps(source.videos.checksums)
     target.attrs["shard_size"], target.attrs["compression"] = source.shard_size, source.compression
     for name in COLUMNS:
         values = source.column(name)
         target.create_dataset(name, data=values).attrs["sha256"] = checksum(values)
-    target.create_dataset("rows", data=np.frombuffer(source.videos.to_bytes(), np.uint8))
+    for name, values in source.videos.columns().items():
+        target.create_dataset(f"videos/{name}", data=values)
     return _create_features(target, source.shape, compression)
 
 
@@ -120,18 +152,17 @@ def _write_places(cache: FeatureCache, partial: Path, on_clips: OnClips) -> int:
     resumed = _is_laid_out(cache, partial)
     if not resumed:
         _new(partial, lambda path: _lay_out(cache, path))
-    laid, written, kept = Hdf5Source(partial), cache.digests(), 0
+    laid, kept = Hdf5Source(partial, check=False), 0
     if laid.offset is None:
         raise DamagedCacheError(f"{partial}: was laid out without places for the maps, which is a fault of HDF5's")
     with partial.open("r+b") as raw:
         for row in range(len(cache)):
             for _, view in _done(cache, range(row, row + 1)):
-                expected = int(written[row, view])
-                if resumed and digest(laid.map(row, view)) == expected:
+                if resumed and cache.source.digests.matches(row, view, laid.map(row, view)):
                     kept += 1
                     continue
                 raw.seek(int(laid.offset[row, view]))
-                raw.write(np.ascontiguousarray(sound_map(cache.source, row, view, expected), "<f2").data)
+                raw.write(np.ascontiguousarray(sound_map(cache.source, row, view), "<f2").data)
             on_clips(row + 1)
         raw.flush()
         os.fsync(raw.fileno())
@@ -154,18 +185,19 @@ def _is_laid_out(cache: FeatureCache, partial: Path) -> bool:
 def _lay_out(cache: FeatureCache, path: Path) -> None:
     aligned: dict[str, Any] = {"alignment_threshold": _ALIGNMENT, "alignment_interval": _ALIGNMENT}
     # Without a chunk cache, writing one number reserves the whole chunk and touches one page of it.
-    with h5py.File(path, "w", rdcc_nbytes=0, **aligned) as target:
+    with _created(path, rdcc_nbytes=0, **aligned) as (target, beneath):
         features = _write_head(cache, target, "none")
         for row, view in _done(cache, range(len(cache))):
             features[row, view, 0, 0, 0, 0] = 0
+            beneath.check()
 
 
 def _write_parts(cache: FeatureCache, folder: Path, compression: str, on_clips: OnClips) -> int:
     folder.mkdir(exist_ok=True)
-    kept, written = 0, cache.digests()
+    kept = 0
     for rows in _shards(cache):
         part, maps = _part(folder, rows), list(_done(cache, rows))
-        if part.exists() and _is_sound(part, rows, maps, written):
+        if part.exists() and _is_sound(cache, part, rows, maps):
             kept += len(maps)
         else:
             _new(part, lambda path, rows=rows: _write_part(cache, rows, path, compression))  # type: ignore[misc]
@@ -183,27 +215,29 @@ def _part(folder: Path, rows: range) -> Path:
 
 
 def _write_part(cache: FeatureCache, rows: range, path: Path, compression: str) -> None:
-    written = cache.digests()
-    with h5py.File(path, "w") as target:
+    with _created(path) as (target, beneath):
         features = _create_features(target, (len(rows), *cache.source.shape[1:]), compression)
         for row, view in _done(cache, rows):
-            features[row - rows.start, view] = sound_map(cache.source, row, view, int(written[row, view]))
+            features[row - rows.start, view] = sound_map(cache.source, row, view)
+            beneath.check()
 
 
-def _is_sound(part: Path, rows: range, maps: list[tuple[int, int]], written: NDArray[np.uint64]) -> bool:
+def _is_sound(cache: FeatureCache, part: Path, rows: range, maps: list[tuple[int, int]]) -> bool:
+    matches = cache.source.digests.matches
     try:
         with h5py.File(part, "r") as opened:
             features = opened["features"]
-            return all(digest(features[row - rows.start, view]) == written[row, view] for row, view in maps)
-    except READ_ERRORS:
+            return all(matches(row, view, features[row - rows.start, view]) for row, view in maps)
+    except ODD:
         return False
 
 
 def _put_together(cache: FeatureCache, folder: Path, path: Path, compression: str) -> None:
-    with h5py.File(path, "w") as target:
+    with _created(path) as (target, beneath):
         features = _write_head(cache, target, compression).id
         for rows in _shards(cache):
             with h5py.File(_part(folder, rows), "r") as part:
                 for row, view in _done(cache, rows):
                     mask, chunk = part["features"].id.read_direct_chunk((row - rows.start, view, 0, 0, 0, 0))
                     features.write_direct_chunk((row, view, 0, 0, 0, 0), chunk, mask)
+                    beneath.check()

@@ -1,42 +1,34 @@
-"""Features that other tools wrote into an HDF5 file: one data set of features, one of labels."""
+"""Features that other tools wrote: an HDF5 file, or a folder of .npy files."""
 
 import hashlib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 
 import ta2n
-from ta2n.cache_schema.errors import InputError
+from ta2n.cache_schema.errors import InputError, MissingError
 from ta2n.cache_schema.lock import writing
 from ta2n.cache_schema.manifest import Manifest
 from ta2n.cache_schema.table import SPLITS, VideoTable
+from ta2n.pipeline.cache.hdf5.arrays import count_in, videos_in
+from ta2n.pipeline.cache.hdf5.axes import find_axes
+from ta2n.pipeline.cache.hdf5.npy import count_of_folder, videos_of_folder
 from ta2n.pipeline.cache.hdf5.source import open_file
-from ta2n.pipeline.cache.writer import CacheWriter
+from ta2n.pipeline.cache.hdf5.videos import Names, Videos
+from ta2n.pipeline.cache.names import named_store
+from ta2n.pipeline.cache.writer import CacheWriter, Shard
+from ta2n.pipeline.clips import tsn_test
+
+__all__ = ["Names", "count_clips", "import_foreign"]
 
 _SHARD = 64
 _HASH_BYTES = 1 << 22
 
-
-@dataclass(frozen=True, kw_only=True)
-class Names:
-    """What the data sets of a file are called.
-
-    Attributes:
-        features: (videos, C, T, H, W), (videos, T, C) or (videos, C), floating point.
-        labels: (videos,), numbers or strings.
-        ids: (videos,) strings, unique; None for ``row-000000`` and so on.
-        splits: (videos,) strings ``train``, ``val``, ``test``; None where ``split_of`` says it.
-    """
-
-    features: str
-    labels: str
-    ids: str | None = None
-    splits: str | None = None
+SplitOf = Callable[[list[str]], Mapping[str, str]]
 
 
 def import_foreign(
@@ -45,133 +37,140 @@ def import_foreign(
     names: Names,
     *,
     dataset: str,
-    split_of: Callable[[list[str]], Mapping[str, str]],
+    split_of: SplitOf,
+    axes: str | None = None,
+    frames: int | None = None,
     on_clips: Callable[[int], None] | None = None,
 ) -> Path:
     """Makes a store of features that another tool wrote.
 
-    Frame features (videos, T, C) become maps of one cell, clip features (videos, C) of one cell and one frame. A clip
-    with a number that is not finite, or too large for float16, is recorded as failed.
+    Frame features (T, C) become maps of one cell, clip features (C,) of one cell and one frame. A clip with a number
+    that is not finite, or too large for float16, is recorded as failed.
 
     Args:
-        file: HDF5.
+        file: HDF5, or a folder of .npy files.
         folder: of stores.
-        names: of its data sets.
+        names: of what the file holds.
         dataset: name of the new store.
-        split_of: from the class names to the split of each; called where ``names.splits`` is None.
+        split_of: from the class names to the split of each; called where ``names`` say no splits.
+        axes: letters of the axes of an array, see :mod:`ta2n.pipeline.cache.hdf5.axes`; None where its shape leaves no
+            doubt.
+        frames: T of the store, taken of each video at the centres of as many equal segments; None where all videos
+            have equally many, for all of them.
         on_clips: called with the number of clips finished so far.
 
     Returns:
         The store. One that is there is continued.
 
     Raises:
-        InputError: a data set is not there, or its shape or type is not one of those above.
+        MissingError: there is no such file.
+        InputError: what is named is not there, its shape or type is not one of those above or can be read in two ways,
+            or the name is none of a store.
         ManifestMismatchError: there is a store of that name with other features.
     """
-    with open_file(file) as source:
-        features = _dataset(source, names.features, file)
-        shape = _map_shape(features, file)
-        count = len(features)
-        label = _strings(source, names.labels, file, count)
-        ids = _strings(source, names.ids, file, count) if names.ids else [f"row-{row:06d}" for row in range(count)]
-        repeated = len(ids) - len(set(ids))
-        if repeated:
-            raise InputError(f"{file}: {repeated} ids of {names.ids!r} occur before; ids must be unique")
-        split = _splits(source, names.splits, file, count, label, split_of)
-        videos = VideoTable.from_rows(list(zip(ids, ids, label, split, strict=True)), root=str(file.resolve()))
-        path = folder / f"{dataset}.zarr"
-        manifest = _manifest(file, names.features, dataset, videos, frames=shape[1])
+    path = named_store(folder, dataset)
+    with _opened(file, names) as videos:
+        what = f"{file}: {videos.what}"
+        found = find_axes(axes, videos.shapes, each=videos.each, what=what)
+        sizes = [found.sizes(one) for one in videos.shapes]
+        steps = _steps([length for _, length, _, _ in sizes], frames, what)
+        shape = (sizes[0][0], steps, *sizes[0][2:])
+        table = _table(file, names, videos, split_of)
+        manifest = _manifest(file, videos.what, dataset, table, frames=steps, axes=axes)
         with writing(path, "ta2n cache import"):
-            writer = CacheWriter(path, manifest, videos, map_shape=shape, shard_size=_SHARD, compression="none")
+            writer = CacheWriter(path, manifest, table, map_shape=shape, shard_size=_SHARD, compression="none")
             for rows, _ in writer.unfinished():
                 shard = writer.load(rows)
-                values = np.asarray(features[rows.start : rows.stop], np.float32)
-                maps = np.moveaxis(values, 1, 2) if values.ndim == 3 else values
-                maps = maps.reshape(len(rows), 1, *shape)
-                for place, row in enumerate(rows):
-                    if np.abs(maps[place]).max(initial=0) <= np.finfo(np.float16).max:
-                        index = np.arange(shape[1], dtype=np.int32)[None]
-                        half = maps[place].astype(np.float16)
-                        shard.put(row, half, frame_index=index, frame_count=shape[1], fps=0.0)
-                    else:
-                        shard.fail(row, "its features hold numbers that are not finite, or too large for float16")
+                for row, values in zip(rows, videos.read(rows), strict=True):
+                    _put(shard, row, found.to_map(values), steps)
                 writer.commit(shard)
                 if on_clips:
                     on_clips(rows.stop)
     return path
 
 
-def count_clips(file: Path, features: str) -> int:
-    """How many clips a data set has; the errors are those of :func:`import_foreign`."""
+def count_clips(file: Path, names: Names) -> int:
+    """How many clips there are; the errors are those of :func:`import_foreign`."""
+    if _require(file).is_dir():
+        return count_of_folder(file, names)
     with open_file(file) as source:
-        return int(_dataset(source, features, file).shape[0])
+        return count_in(file, source, names)
 
 
-def _dataset(source: Any, name: str, file: Path) -> Any:
-    found = source.get(name)
-    if isinstance(found, h5py.Dataset) and found.shape:
-        return found
-    there: list[str] = []
-    source.visititems(lambda key, item: there.append(key) if isinstance(item, h5py.Dataset) else None)
-    raise InputError(f"{file}: holds no data set {name!r}; it has {', '.join(there) or 'none'}")
+@contextmanager
+def _opened(file: Path, names: Names) -> Iterator[Videos]:
+    if _require(file).is_dir():
+        yield videos_of_folder(file, names)
+    else:
+        with open_file(file) as source:
+            yield videos_in(file, source, names)
 
 
-def _map_shape(features: Any, file: Path) -> tuple[int, int, int, int]:
-    """(C, T, H, W) of what a data set's rows become."""
-    shape = tuple(int(length) for length in features.shape)
-    if features.dtype.kind != "f" or len(shape) not in (2, 3, 5) or not all(shape):
-        raise InputError(
-            f"{file}: {features.name} is {features.dtype} of shape {shape}, expected floating point of (videos, C, T, "
-            "H, W), (videos, T, C) or (videos, C)"
-        )
-    if len(shape) == 5 and shape[3] != shape[4]:
-        raise InputError(f"{file}: the maps of {features.name} are {shape[3]}×{shape[4]}, expected H = W")
-    if len(shape) == 5:
-        return shape[1], shape[2], shape[3], shape[4]
-    return (shape[2], shape[1], 1, 1) if len(shape) == 3 else (shape[1], 1, 1, 1)
+def _require(file: Path) -> Path:
+    if not file.exists():
+        raise MissingError(f"{file}: there is no such file, and no such folder of .npy files")
+    return file
 
 
-def _strings(source: Any, name: str, file: Path, count: int) -> list[str]:
-    values: NDArray[Any] = np.asarray(_dataset(source, name, file)[:])
-    if values.shape != (count,):
-        raise InputError(f"{file}: {name} has shape {values.shape}, expected ({count},), one for each clip")
-    if values.dtype.kind not in "iuOSU":
-        raise InputError(f"{file}: {name} is {values.dtype}, expected whole numbers or strings")
-    try:
-        return [value.decode() if isinstance(value, bytes) else str(value) for value in values.tolist()]
-    except UnicodeDecodeError as error:
-        raise InputError(f"{file}: {name} holds text that is not UTF-8 ({error})") from error
+def _steps(lengths: Sequence[int], frames: int | None, what: str) -> int:
+    """T of the store."""
+    least, most = min(lengths), max(lengths)
+    if frames is None and least < most:
+        raise InputError(f"{what}: its videos have {least} to {most} frames; say by --frames how many to store of each")
+    if frames is not None and not 1 <= frames <= most:
+        raise InputError(f"--frames {frames}: expected 1 to {most}, as many as the longest video of {what} has")
+    return frames or most
 
 
-def _splits(
-    source: Any,
-    name: str | None,
-    file: Path,
-    count: int,
-    label: list[str],
-    split_of: Callable[[list[str]], Mapping[str, str]],
-) -> list[str]:
-    if name is None:
-        by_class = split_of(sorted(set(label)))
-        if not set(label) & set(by_class):
-            raise InputError(f"{file}: none of its classes ({', '.join(sorted(set(label))[:5])}, ...) is in the splits")
-        return [by_class.get(one, "") for one in label]
-    split = _strings(source, name, file, count)
-    odd = sorted(set(split) - {*SPLITS, ""})
+def _put(shard: Shard, row: int, maps: NDArray[np.float32], frames: int) -> None:
+    """Stores ``frames`` of a video's (C, T, H, W) maps."""
+    length = maps.shape[1]
+    if not length:
+        shard.fail(row, "it has no frames")
+        return
+    index = tsn_test(length, frames)
+    taken = maps[:, index]
+    if np.abs(taken).max(initial=0) <= np.finfo(np.float16).max:
+        shard.put(row, taken[None].astype(np.float16), frame_index=index[None], frame_count=length, fps=0.0)
+    else:
+        shard.fail(row, "its features hold numbers that are not finite, or too large for float16")
+
+
+def _table(file: Path, names: Names, videos: Videos, split_of: SplitOf) -> VideoTable:
+    repeated = len(videos.ids) - len(set(videos.ids))
+    if repeated:
+        where = repr(names.ids) if names.ids else videos.what
+        raise InputError(f"{file}: {repeated} ids of {where} occur before; ids must be unique")
+    split = _splits(file, names, videos, split_of)
+    return VideoTable.from_rows(
+        list(zip(videos.ids, videos.ids, videos.labels, split, strict=True)), root=str(file.resolve())
+    )
+
+
+def _splits(file: Path, names: Names, videos: Videos, split_of: SplitOf) -> list[str]:
+    if videos.splits is None:
+        classes = sorted(set(videos.labels))
+        by_class = split_of(classes)
+        if not set(classes) & set(by_class):
+            raise InputError(f"{file}: none of its classes ({', '.join(classes[:5])}, ...) is in the splits")
+        return [by_class.get(one, "") for one in videos.labels]
+    odd = sorted(set(videos.splits) - {*SPLITS, ""})
     if odd:
-        raise InputError(f"{file}: {name} holds {', '.join(map(repr, odd[:5]))}, expected train, val or test")
-    return split
+        where = names.splits or videos.what
+        raise InputError(f"{file}: {where} holds {', '.join(map(repr, odd[:5]))}, expected train, val or test")
+    return videos.splits
 
 
-def _manifest(file: Path, features: str, dataset: str, videos: VideoTable, *, frames: int) -> Manifest:
+def _manifest(file: Path, what: str, dataset: str, table: VideoTable, *, frames: int, axes: str | None) -> Manifest:
+    preprocessing: dict[str, Any] = {} if axes is None else {"axes": axes.upper()}
     return Manifest(
         dataset=dataset,
-        split_hash=videos.hash(),
+        split_hash=table.hash(),
         backbone="imported",
-        weights=file.name,
+        weights=file.resolve().name if file.is_dir() else file.name,
         weights_sha256=_sha256(file),
-        layer=features,
-        preprocessing={},
+        layer=what,
+        preprocessing=preprocessing,
         sampling={"rule": "imported", "frames": frames},
         decoder="none",
         views=("as imported",),
@@ -180,8 +179,12 @@ def _manifest(file: Path, features: str, dataset: str, videos: VideoTable, *, fr
 
 
 def _sha256(file: Path) -> str:
+    """Of a file; of a folder, of the names, sizes and bytes of its .npy files."""
     found = hashlib.sha256()
-    with file.open("rb") as stream:
-        while block := stream.read(_HASH_BYTES):
-            found.update(block)
+    for one in sorted(file.rglob("*.npy")) if file.is_dir() else [file]:
+        if one != file:
+            found.update(f"{one.relative_to(file).as_posix()}\0{one.stat().st_size}\0".encode())
+        with one.open("rb") as stream:
+            while block := stream.read(_HASH_BYTES):
+                found.update(block)
     return found.hexdigest()

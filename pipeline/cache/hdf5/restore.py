@@ -1,16 +1,19 @@
 """An exported HDF5 file back into a store; what was killed is continued."""
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ta2n.cache_schema.layout import State
 from ta2n.cache_schema.lock import writing
-from ta2n.pipeline.cache.hdf5.source import COLUMNS, Hdf5Source
+from ta2n.cache_schema.manifest import SCHEMA_VERSION
+from ta2n.cache_schema.values import State, digest
+from ta2n.pipeline.cache.hdf5.source import Hdf5Source
+from ta2n.pipeline.cache.names import named_store
 from ta2n.pipeline.cache.verify import sound_map
-from ta2n.pipeline.cache.writer import CacheWriter
+from ta2n.pipeline.cache.writer import COLUMNS, CacheWriter
 
 
 def import_hdf5(
@@ -31,15 +34,16 @@ def import_hdf5(
 
     Raises:
         ManifestMismatchError: there is a store of that name with other features.
+        InputError: the data set's name is none of a store.
         DamagedCacheError: the file is no cache, or a map is not what was written.
     """
     source = Hdf5Source(file)
-    path = folder / f"{source.manifest.dataset}.zarr"
+    path = named_store(folder, source.manifest.dataset)
     channels, frames, height, width = source.shape[2:]
     with writing(path, "ta2n cache import"):
         writer = CacheWriter(
             path,
-            source.manifest,
+            dataclasses.replace(source.manifest, split_hash=source.videos.hash(), schema_version=SCHEMA_VERSION),
             source.videos,
             map_shape=(channels, frames, height, width),
             shard_size=source.shard_size,
@@ -57,8 +61,9 @@ def import_hdf5(
                 for name in COLUMNS:
                     getattr(shard, name)[wanted] = columns[name][inside][wanted]
                 for place, view in np.argwhere(wanted[:, None] & (theirs == State.DONE)).tolist():
-                    written = int(shard.digest[place, view])
-                    shard.features[place, view] = sound_map(source, rows.start + place, view, written)
+                    values = sound_map(source, rows.start + place, view)
+                    shard.features[place, view] = values
+                    shard.digest[place, view] = digest(values, shard.ids[place], view)
                 writer.commit(shard)
             if on_clips:
                 on_clips(rows.stop)

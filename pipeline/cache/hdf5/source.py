@@ -4,7 +4,6 @@
 and then read by memory map: HDF5's own fancy indexing is a hundred times slower.
 """
 
-import hashlib
 import json
 import mmap
 import os
@@ -17,22 +16,18 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ta2n.cache_schema.columns import checksum
 from ta2n.cache_schema.errors import CacheError, DamagedCacheError, MissingError
-from ta2n.cache_schema.layout import COMPRESSIONS
+from ta2n.cache_schema.layout import COMPRESSIONS, ODD, table_of
 from ta2n.cache_schema.manifest import Manifest
-from ta2n.cache_schema.table import VideoTable
+from ta2n.pipeline.cache.digests import Digests
 from ta2n.pipeline.cache.local import LocalReader, Wanted
 from ta2n.pipeline.cache.shards import fetch
 
 SUFFIXES = (".h5", ".hdf5")
-COLUMNS = ("frame_index", "state", "digest", "frame_count", "fps", "reason")
-
 # A private map of a whole file larger than the memory is refused by the system; windows of it are not.
 _WINDOW_BYTES = 1 << 30
 _OPEN_WINDOWS = 256
-
-# What h5py raises on a file with flipped bits.
-READ_ERRORS = (AttributeError, LookupError, MemoryError, OSError, OverflowError, RuntimeError, TypeError, ValueError)
 
 
 class Hdf5Source:
@@ -55,33 +50,36 @@ class Hdf5Source:
         offset: (videos, views) byte at which each map begins, -1 where it is not stored; None where another tool has
             rewritten the file with other chunks.
 
+    Args:
+        path: the file.
+        check: whether each map is compared with its digest at its first reading.
+
     Raises:
         MissingError: there is no such file.
         DamagedCacheError: it is no HDF5 file, cut short, or not one that ta2n exported.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, check: bool = True) -> None:
         self.path = path
         try:
             with open_file(path) as file:
                 self.manifest = _manifest(path, file.attrs)
                 self.shard_size, self.compression = int(file.attrs["shard_size"]), str(file.attrs["compression"])
-                features, rows = file["features"], file["rows"][:]
+                features, checksums = file["features"], json.loads(file.attrs.get("videos", "null"))
                 self.shape = tuple(int(length) for length in features.shape)
                 self.offset = _offsets(features)
                 plain = self.offset is not None and features.id.get_create_plist().get_nfilters() == 0
                 self.compressed = not (plain and features.dtype == "<f2")
                 self.form = str(features.compression or "none")
-        except READ_ERRORS as error:
+        except ODD as error:
             if isinstance(error, CacheError | MissingError):
                 raise
             raise DamagedCacheError(
                 f"{path}: not a cache that ta2n exported ({error}); other files come in by "
                 f"`ta2n cache import {path} CACHE --features NAME --labels NAME`"
             ) from error
-        self.videos = VideoTable.from_bytes(rows.tobytes(), source=str(path))
-        if self.videos.hash() != self.manifest.split_hash:
-            raise DamagedCacheError(f"{path}: its row table is not the one its manifest names; export it again")
+        self.videos = table_of(self.manifest, checksums, self._array, source=str(path))
+        self.digests = Digests(path, self.manifest, self.videos, self.column)
         expected = (len(self.videos), len(self.manifest.views))
         if len(self.shape) != 6 or self.shape[:2] != expected:
             raise DamagedCacheError(
@@ -96,7 +94,13 @@ class Hdf5Source:
         self.map_bytes, self.end = 2 * int(np.prod(self.shape[2:])), path.stat().st_size
         self._window = lru_cache(_OPEN_WINDOWS)(self._open_window)
         self._opened: tuple[int, Any] | None = None
-        self._reader = LocalReader(self.map, self._hint, self.shape, compressed=self.compressed)
+        self._reader = LocalReader(
+            self.map,
+            self._hint,
+            self.shape,
+            compressed=self.compressed,
+            check=self.digests.check if check else None,
+        )
 
     def column(self, name: str) -> NDArray[Any]:
         """A whole array of the format other than ``features``.
@@ -104,14 +108,24 @@ class Hdf5Source:
         Raises:
             DamagedCacheError: it cannot be read, is not as long as the row table, or is not what was written.
         """
+        if self.manifest.schema_version == 1 and name in ("decoder", "concealed"):
+            return np.zeros(len(self.videos), np.uint8 if name == "decoder" else np.int32)
+        values = self._array(name)
+        if len(values) != len(self.videos):
+            raise DamagedCacheError(
+                f"{self.path}: array {name!r} has {len(values)} videos, expected {len(self.videos)}; export it again"
+            )
+        return values
+
+    def _array(self, name: str) -> NDArray[Any]:
         try:
             with open_file(self.path) as file:
                 values, written = np.asarray(file[name][:]), file[name].attrs.get("sha256")
-        except READ_ERRORS as error:
+        except ODD as error:
             if isinstance(error, CacheError | MissingError):
                 raise
             raise DamagedCacheError(f"{self.path}: array {name!r} cannot be read ({error}); export it again") from error
-        if len(values) != self.shape[0] or written not in (None, checksum(values)):
+        if written not in (None, checksum(values)):
             raise DamagedCacheError(f"{self.path}: array {name!r} is not what was written; export it again")
         return values
 
@@ -130,7 +144,7 @@ class Hdf5Source:
             return self._mapped(offset)
         try:
             return np.asarray(self._features()[row, view], np.float16)
-        except READ_ERRORS as error:
+        except ODD as error:
             raise DamagedCacheError(f"{self.path}: the map of row {row} cannot be read ({error})") from error
 
     def _hint(self, wanted: Wanted) -> None:
@@ -160,14 +174,6 @@ class Hdf5Source:
         if self._opened is None or self._opened[0] != process:
             self._opened = process, open_file(self.path)["features"]
         return self._opened[1]
-
-
-def checksum(values: NDArray[Any]) -> str:
-    """SHA-256 of an array: of its type and shape, and of its bytes with the least one first."""
-    plain = np.ascontiguousarray(values, values.dtype.newbyteorder("<"))
-    found = hashlib.sha256(f"{plain.dtype.str}{plain.shape}".encode())
-    found.update(plain.tobytes())
-    return found.hexdigest()
 
 
 def _manifest(path: Path, attributes: Any) -> Manifest:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ta2n.cache_schema.errors import DamagedCacheError, InputError, ManifestMismatchError, MissingError
-from ta2n.cache_schema.layout import State
+from ta2n.cache_schema.values import State
 from ta2n.pipeline.cache import FeatureCache
 from ta2n.pipeline.cache.sources import ZarrSource
 from ta2n.pipeline.cache.verify import damaged_clips
@@ -143,12 +143,90 @@ def test_verify_names_every_clip_of_a_short_file(tmp_path: Path, cut: int) -> No
     assert [name for name, _ in damaged] == FeatureCache.open(path).videos.id[20:30].tolist()
 
 
+@pytest.mark.parametrize("check", [True, False])
 @pytest.mark.parametrize("compression", ["none", "lz4"])
-def test_a_missing_shard_is_an_error_not_zeros(tmp_path: Path, compression: str) -> None:
+def test_a_missing_shard_is_an_error_not_zeros(tmp_path: Path, compression: str, check: bool) -> None:
     path = tiny_cache.write_cache(tmp_path, compression=compression)
     (path / "features" / "c" / "2" / "/".join("00000")).unlink()
-    with pytest.raises(DamagedCacheError, match="cannot be read"):
-        FeatureCache.open(path).read([25])
+    with pytest.raises(DamagedCacheError, match=r"row 25, view 0 is not there; `ta2n cache verify --repair"):
+        FeatureCache.open(path, check=check).read([25])
+
+
+def shard_of(path: Path, number: int) -> Path:
+    return path / "features" / "c" / str(number) / "/".join("00000")
+
+
+@pytest.mark.parametrize("compression", ["none", "zstd"])
+def test_maps_are_compared_with_their_digests_at_every_first_reading(tmp_path: Path, compression: str) -> None:
+    path = tiny_cache.write_cache(tmp_path, compression=compression)
+    first, second = shard_of(path, 1), shard_of(path, 2)
+    swapped = first.read_bytes(), second.read_bytes()
+    first.write_bytes(swapped[1])
+    second.write_bytes(swapped[0])
+    cache = FeatureCache.open(path)
+    cache.read(range(10))
+    for _ in range(2):  # a refused map is refused again
+        with pytest.raises(DamagedCacheError, match=r"clip 'train/train1/2.avi' \(row 10, view 0\) is not what was"):
+            cache.read([9, 10])
+    written = tiny_cache.maps_of(tiny_cache.table(), SHAPE)
+    assert np.array_equal(FeatureCache.open(path, check=False).read([10])[0].numpy(), written[20, 0])
+
+
+def test_shards_that_changed_places_whole_are_found(tmp_path: Path) -> None:
+    path = tiny_cache.write_cache(tmp_path)
+    for name in ("features", "digest", "state", "frame_index"):
+        folder = path / name / "c"
+        (folder / "1").rename(folder / "x")
+        (folder / "2").rename(folder / "1")
+        (folder / "x").rename(folder / "2")
+    cache = FeatureCache.open(path)
+    assert [name for name, _ in damaged_clips(cache)] == cache.videos.id[10:30].tolist()
+    with pytest.raises(DamagedCacheError, match="not what was written"):
+        cache.read([10])
+
+
+@pytest.mark.parametrize("compression", ["none", "zstd"])
+@pytest.mark.parametrize("check", [True, False])
+def test_maps_of_zeros_are_maps(tmp_path: Path, compression: str, check: bool) -> None:
+    table = tiny_cache.table()
+    path = tmp_path / "toy.zarr"
+    writer = CacheWriter(
+        path, tiny_cache.manifest(table), table, map_shape=SHAPE, shard_size=10, compression=compression
+    )
+    for rows, pending in writer.unfinished():
+        shard = writer.load(rows)
+        for row in pending:
+            maps = np.full((1, *SHAPE), row % 20 > 12, np.float16)
+            shard.put(row, maps, frame_index=np.zeros((1, 4), np.int32), frame_count=4, fps=25.0)
+        writer.commit(shard)
+    cache = FeatureCache.open(path, check=check)
+    assert damaged_clips(cache) == []
+    assert cache.read(range(40)).amax((1, 2, 3, 4)).tolist() == [float(row % 20 > 12) for row in range(40)]
+
+
+def test_a_class_of_other_clips_is_found_when_a_store_is_opened(tmp_path: Path) -> None:
+    path = tiny_cache.write_cache(tmp_path)
+    (file,) = (file for file in (path / "videos" / "label" / "c").rglob("*") if file.is_file())
+    raw = bytearray(file.read_bytes())
+    raw[0:4], raw[-4:] = raw[-4:], raw[0:4]
+    file.write_bytes(raw)
+    with pytest.raises(DamagedCacheError, match="column 'label' of its row table is not what was written"):
+        FeatureCache.open(path)
+
+
+@pytest.mark.parametrize("name", ["", "features", "state", "digest", "reason", "videos/id"])
+def test_a_damaged_description_is_a_damaged_cache(tmp_path: Path, name: str) -> None:
+    path = tiny_cache.write_cache(tmp_path, videos=tiny_cache.table(2, 2), failed=(1,))
+    for text in ("", "null", "[]", "{}", '{"zarr_format": 3}', "\0", "{" * 2000):
+        (path / name / "zarr.json").write_text(text)
+        with pytest.raises(DamagedCacheError):
+            use_all(path)
+
+
+def use_all(path: Path) -> None:
+    cache = FeatureCache.open(path)
+    damaged_clips(cache)
+    cache.failures()
 
 
 def test_a_folder_of_stores(tmp_path: Path) -> None:

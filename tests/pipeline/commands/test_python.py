@@ -113,15 +113,20 @@ def test_evaluate_of_a_method_alone(feats: Path) -> None:
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
-        (lambda feats: ta2n.train_head(feats, way=1), InputError, "way is 1, expected at least 2"),
-        (lambda feats: ta2n.train_head(feats, shot=0), InputError, "shot is 0, expected at least 1"),
+        (lambda feats: ta2n.train_head(feats, way=1), InputError, "way is 1, expected 2 to 10000"),
+        (lambda feats: ta2n.train_head(feats, shot=0), InputError, "shot is 0, expected 1 to 10000"),
         (lambda feats: ta2n.train_head(feats, epoch=1), InputError, "no option 'epoch'; did you mean 'epochs'"),
         (lambda feats: ta2n.train_head(feats, "abc"), InputError, "no method named 'abc'"),
         (lambda feats: ta2n.train_head(feats, device="abacus"), InputError, "device 'abacus' is not a device"),
         (lambda feats: ta2n.train_head(feats / "none"), MissingError, "no feature store there"),
         (lambda feats: ta2n.evaluate(feats, method="protonet", queries=0), InputError, "queries is 0"),
+        (lambda feats: ta2n.evaluate(feats, method="protonet", memory=float("inf")), InputError, "memory is inf"),
+        (lambda feats: ta2n.evaluate(feats, method="protonet", memory=float("nan")), InputError, "memory is nan"),
+        (lambda feats: ta2n.evaluate(feats, method="protonet", memory=1e300), InputError, "expected 0 to 1000000 GB"),
+        (lambda feats: ta2n.evaluate(feats, method="protonet", memory=-1), InputError, "memory is -1"),
+        (lambda feats: ta2n.evaluate(feats, method="protonet", seed=2**64), InputError, "seed is 18446744073709551616"),
         (lambda feats: ta2n.extract(feats / "none", feats), MissingError, "no such folder"),
-        (lambda feats: ta2n.extract(feats, feats, views=0), InputError, "views is 0, expected at least 1"),
+        (lambda feats: ta2n.extract(feats, feats, views=0), InputError, "views is 0, expected 1 to 1000"),
         (lambda feats: ta2n.extract(feats, feats, shard_size=0), InputError, "shard size is 0, expected at least 1"),
     ],
 )

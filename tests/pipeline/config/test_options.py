@@ -6,7 +6,9 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from ta2n.cache_schema.errors import InputError
@@ -17,6 +19,8 @@ from ta2n.pipeline.config.extraction import ExtractMachine, ExtractSettings
 from ta2n.pipeline.config.options import Option, check, one_option, option, options, recipe_names, takes
 from ta2n.pipeline.config.page import options_table
 from ta2n.pipeline.config.protocols import PROTOCOLS, Protocol
+from ta2n.pipeline.config.recipes import read_recipe
+from ta2n.pipeline.config.resolve import given_fields
 from ta2n.pipeline.config.testing import EvaluateSettings
 from ta2n.pipeline.features.plan import NORMALISATIONS
 from ta2n.pipeline.training.settings import Settings
@@ -80,9 +84,9 @@ def test_values_at_the_edges_are_taken() -> None:
 
 
 def test_ranges_hold_in_the_settings_of_the_commands() -> None:
-    with pytest.raises(InputError, match="way is 1, expected at least 2"):
+    with pytest.raises(InputError, match="way is 1, expected 2 to 10000"):
         Settings(method="ta2n", way=1)
-    with pytest.raises(InputError, match="shot is 0, expected at least 1"):
+    with pytest.raises(InputError, match="shot is 0, expected 1 to 10000"):
         EvaluateSettings(shot=0)
     with pytest.raises(InputError, match="views is 0"):
         ExtractSettings(views=0)
@@ -127,6 +131,48 @@ def test_a_function_shows_the_options_that_it_takes() -> None:
 
     assert list(inspect.signature(work).parameters) == ["count", "part", "speed", "name", "other"]
     assert work(2, speed=3) == (2, {"speed": 3})
+
+
+def outside() -> list[tuple[str, type, Option, int | float]]:
+    """Every option with a range, by command, and a value just outside of it."""
+    found: list[tuple[str, type, Option, int | float]] = []
+    for command, tables in COMMANDS.items():
+        for table in tables:
+            for one in options(table):
+                ends = [(one.low, -1), (one.high, 1), (one.above, 0)]
+                found += [(command, table, one, one.kind(end) + step) for end, step in ends if end is not None]
+    return found
+
+
+@pytest.mark.parametrize(("command", "table", "one", "value"), outside())
+def test_a_range_is_one_for_flags_recipes_python_and_settings(
+    command: str, table: type, one: Option, value: float, tmp_path: Path
+) -> None:
+    said = re.escape(f"is {value}, expected {one.range}")
+    with pytest.raises(InputError, match=said):
+        given_fields([table], {one.flag: value})
+    needed = {"method": "ta2n"} if table is Settings else {}
+    with pytest.raises(InputError, match=said):
+        table(**needed, **{one.field: value})
+    if one.recipe is not None:
+        name = {"extract": "extract", "train-head": "train", "evaluate": "test"}[command]
+        (tmp_path / "r.toml").write_text(f"[{name}]\n{one.recipe} = {value}\n")
+        with pytest.raises(InputError, match=rf"r\.toml: {one.recipe} in \[{name}\] {said}"):
+            read_recipe(tmp_path / "r.toml", {name: recipe_names(table)})
+    if one.above is None and (one.field, command) != ("shot", "train-head"):
+        flag = f"--{one.flag.replace('_', '-')}"
+        made = CliRunner().invoke(app, [command, flag, str(value)])
+        assert made.exit_code == 2
+        assert f"Invalid value for '{flag}'" in made.stderr
+
+
+def test_seeds_are_those_that_numpy_and_torch_take() -> None:
+    for table in (Settings, EvaluateSettings, ExtractSettings):
+        one = one_option(table, "seed")
+        assert one.problem(2**63 - 1) is None
+        assert one.problem(2**64) == "is 18446744073709551616, expected 0 to 9223372036854775807"
+    np.random.default_rng([2**63 - 1, 1])
+    torch.Generator().manual_seed(2**63 - 1)
 
 
 def test_an_option_is_a_plain_value() -> None:

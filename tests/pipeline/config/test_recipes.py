@@ -61,7 +61,7 @@ def test_a_recipe(tmp_path: Path) -> None:
         ("frames = 16", "frames = true", "expected int"),
         ("flip = false", "flip = 0", "expected bool"),
         ("lr = 0.01", 'lr = "small"', "expected int or float"),
-        ("frames = 16", "frames = 0", "frames in .extract. is 0, expected at least 1"),
+        ("frames = 16", "frames = 0", "frames in .extract. is 0, expected 1 to 4096"),
         ("lr = 0.01", "lr = 0", "lr in .train. is 0, expected more than 0"),
         ("lr = 0.01", "lr = nan", "lr in .train. is nan, expected more than 0"),
         ("lr = 0.01", "dropout = 1", "expected 0 to 0.99"),
@@ -79,6 +79,17 @@ def test_what_no_command_has_is_refused(tmp_path: Path, old: str, new: str, mess
     with pytest.raises(InputError, match=message) as caught:
         read_recipe(file, TABLES)
     assert str(file) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text", ["[train]\nseed = " + "9" * 5000, "a = " + "[" * 100_000, "\udcff", "[train]\nway = 1e"]
+)
+def test_what_is_no_toml_is_one_line(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "r.toml"
+    file.write_bytes(text.encode("utf-8", "surrogateescape"))
+    with pytest.raises(InputError, match="not a TOML file") as caught:
+        read_recipe(file, TABLES)
+    assert "\n" not in str(caught.value)
 
 
 def test_no_recipe(tmp_path: Path) -> None:

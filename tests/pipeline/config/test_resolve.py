@@ -52,10 +52,10 @@ def test_a_name_of_before_is_taken_with_a_note() -> None:
     [
         ({"epoch": 3}, "there is no option 'epoch'; did you mean 'epochs'"),
         ({"learning_rate": 0.1}, "there is no option 'learning_rate'"),
-        ({"way": 1}, "way is 1, expected at least 2"),
+        ({"way": 1}, "way is 1, expected 2 to 10000"),
         ({"lr": 0.0}, "learning rate is 0.0, expected more than 0"),
         ({"lr": "small"}, "learning rate is 'small', expected int or float"),
-        ({"project": -1}, "project is -1, expected at least 0"),
+        ({"project": -1}, "project is -1, expected 0 to 65536"),
     ],
 )
 def test_what_no_command_has_is_refused(given: dict[str, object], message: str) -> None:

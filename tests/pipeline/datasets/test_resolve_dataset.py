@@ -36,6 +36,22 @@ def test_a_named_data_set_has_a_row_for_every_listed_video(tmp_path: Path) -> No
     assert "13319 listed videos are not there" in found.notes[1]
 
 
+def test_a_class_in_two_splits_is_refused_until_a_split_file_decides(tmp_path: Path) -> None:
+    plant(
+        tmp_path,
+        [f"clips/{split}/{label}/{split}.mp4" for split, label in (("train", "a"), ("test", "a"), ("val", "b"))],
+    )
+    with pytest.raises(InputError, match=r"class 'a' is in the split 'test' .clip 'test/a/test.mp4'. and in 'train'"):
+        resolve(tmp_path / "clips")
+    (tmp_path / "s.json").write_text('{"train": ["b"], "test": ["a"]}')
+    found = resolve(tmp_path / "clips", split_file=tmp_path / "s.json")
+    assert sorted(zip(found.videos.label.tolist(), found.videos.split.tolist(), strict=True)) == [
+        ("a", "test"),
+        ("a", "test"),
+        ("b", "train"),
+    ]
+
+
 def test_what_cannot_be_meant(tmp_path: Path) -> None:
     with pytest.raises(MissingError, match="no such folder, and no data set of this name"):
         resolve(tmp_path / "nowhere")

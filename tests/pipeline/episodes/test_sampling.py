@@ -12,7 +12,7 @@ LABELS = np.repeat([3, 0, 7, 1, 9, 4], 8)
 
 
 @given(
-    st.integers(1, 6),
+    st.integers(2, 6),
     st.integers(1, 4),
     st.integers(1, 4),
     st.integers(0, 2**40),
@@ -69,9 +69,16 @@ def test_too_few_is_said_with_numbers() -> None:
 
 
 @pytest.mark.parametrize("name", ["way", "shot", "queries"])
-def test_numbers_below_one_are_named(name: str) -> None:
-    with pytest.raises(InputError, match=f"{name} is 0"):
-        Episodes(LABELS, **{"way": 2, "shot": 1, "queries": 1, "seed": 0, name: 0})  # type: ignore[arg-type]
+def test_numbers_below_the_least_are_named(name: str) -> None:
+    least = 2 if name == "way" else 1
+    for value in range(-1, least):
+        with pytest.raises(InputError, match=f"{name} is {value}, expected at least {least}"):
+            Episodes(LABELS, **{"way": 2, "shot": 1, "queries": 1, "seed": 0, name: value})  # type: ignore[arg-type]
+
+
+def test_the_rows_that_may_occur() -> None:
+    labels = [0, 1, -1, 1, 0, 0, 2, 1]
+    assert Episodes(labels, way=2, shot=1, queries=2, seed=0).rows.tolist() == [0, 1, 3, 4, 5, 7]
 
 
 def test_negative_index_and_seed() -> None:

@@ -1,5 +1,7 @@
 """Evaluation: whatever is shared between episodes, the numbers are those of one episode at a time."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 import tiny_cache
@@ -9,8 +11,9 @@ from torch import Tensor
 from ta2n.cache_schema.errors import InputError
 from ta2n.pipeline.cache import FeatureCache
 from ta2n.pipeline.cache.loader import MapLoader
-from ta2n.pipeline.episodes import Episodes
-from ta2n.pipeline.evaluation.evaluate import Strategy, accuracy, evaluate, strategy
+from ta2n.pipeline.episodes import Episode, Episodes
+from ta2n.pipeline.evaluation.evaluate import accuracy, evaluate
+from ta2n.pipeline.evaluation.strategy import Asked, Strategy, asked_for, strategy
 from ta2n.pipeline.heads import Embedding, Head, build_head
 
 CPU = torch.device("cpu")
@@ -62,7 +65,7 @@ def test_pairs_in_blocks_give_the_accuracies_of_episodes_alone(
     monkeypatch.setattr("ta2n.pipeline.evaluation.evaluate._BLOCK", {"cpu": side})
     found = []
     for dense in (0.0, np.inf):
-        monkeypatch.setattr("ta2n.pipeline.evaluation.evaluate._DENSE", dense)
+        monkeypatch.setattr("ta2n.pipeline.evaluation.strategy._DENSE", dense)
         found.append(evaluate(head, loader, episodes, 100).tolist())
     assert found[0] == found[1]
 
@@ -124,18 +127,57 @@ def test_a_head_that_looks_at_the_whole_episode_is_compared_by_episode(loader: M
 
 
 def test_the_strategy_is_the_one_with_the_least_work(loader: MapLoader) -> None:
-    many, few = (list(episodes_of(loader, 1).take(count)) for count in (400, 3))
+    many, few = (asked_for(list(episodes_of(loader, 1).take(count))).density for count in (400, 3))
     assert strategy(many, kept=True, pairwise=True, shot=1) is Strategy.BLOCKS
     assert strategy(few, kept=True, pairwise=True, shot=1) is Strategy.EPISODES
     assert strategy(many, kept=True, pairwise=True, shot=5) is Strategy.EPISODES
     assert strategy(many, kept=True, pairwise=False, shot=1) is Strategy.EPISODES
     assert strategy(many, kept=False, pairwise=True, shot=1) is Strategy.ANEW
+    rows = np.arange(100_000)  # whose distances would take 40 GB
+    assert strategy(Asked(rows, rows, rows, 10**12).density, kept=True, pairwise=True, shot=1) is Strategy.EPISODES
 
 
 def test_training_mode_is_given_back(loader: MapLoader) -> None:
     head = head_of("ta2n").train()
     evaluate(head, loader, episodes_of(loader, 1), 2)
     assert head.training
+
+
+class Watched(Episodes):
+    """Counts the episodes that are held at the same moment."""
+
+    most = 0
+
+    def take(self, count: int, start: int = 0) -> Iterator[Episode]:
+        self.most = max(self.most, count)
+        return super().take(count, start)
+
+
+@pytest.mark.parametrize("head", [Counting, Relative])
+@pytest.mark.parametrize(("shot", "room"), [(1, True), (2, True), (1, False)])
+def test_more_episodes_than_are_held_are_drawn_piece_by_piece_with_the_same_accuracies(
+    loader: MapLoader, monkeypatch: pytest.MonkeyPatch, head: type[Counting], shot: int, room: bool
+) -> None:
+    if not room:
+        monkeypatch.setattr("ta2n.pipeline.evaluation.evaluate.embed_all", lambda *_: None)
+    held = evaluate(head(), loader, episodes_of(loader, shot), 205)
+    monkeypatch.setattr("ta2n.pipeline.evaluation.evaluate._HELD", 100)
+    monkeypatch.setattr("ta2n.pipeline.evaluation.evaluate._PIECE", 10)
+    episodes = Watched(loader.cache.labels("test"), way=4, shot=shot, queries=2, seed=3)
+    seen: list[int] = []
+    streamed = evaluate(head(), loader, episodes, 205, on_episodes=seen.append)
+    assert streamed.tolist() == held.tolist()
+    assert episodes.most == 10
+    assert seen == sorted(seen)
+    assert seen[-1] == 205
+    assert len(seen) > 20
+
+
+def test_results_that_have_no_room_are_refused_before_anything_is_drawn(loader: MapLoader) -> None:
+    episodes = Watched(loader.cache.labels("test"), way=4, shot=1, queries=2, seed=3)
+    with pytest.raises(InputError, match=r"of 1000000000000 episodes take 24000\.0 GB of memory, and .* free"):
+        evaluate(Counting(), loader, episodes, 10**12)
+    assert episodes.most == 0
 
 
 @pytest.mark.parametrize(("shot", "memory"), [(1, 1 << 30), (2, 1 << 30), (1, 0)])

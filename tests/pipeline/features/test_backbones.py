@@ -10,7 +10,7 @@ from torch import nn
 
 from ta2n.cache_schema.errors import InputError, MissingError
 from ta2n.pipeline.features import efficientnet_lite
-from ta2n.pipeline.features.backbones import load_backbone, read_state_dict
+from ta2n.pipeline.features.backbones import load_backbone
 from ta2n.pipeline.features.fold import fold_batch_norm
 from ta2n.pipeline.features.forward import normalise
 from ta2n.pipeline.features.preprocess import Preprocessing, crop_frames, view_window
@@ -92,11 +92,11 @@ def test_weights_that_do_not_fit_are_named(tmp_path: Path) -> None:
 
 def test_a_file_that_runs_code_is_refused(tmp_path: Path) -> None:
     torch.save(torchvision.models.resnet18(weights=None), tmp_path / "whole.pth")
-    with pytest.raises(InputError, match="not a state dict that can be loaded safely"):
-        read_state_dict(tmp_path / "whole.pth")
+    with pytest.raises(InputError, match="holds a pickled module"):
+        load_backbone("resnet18", str(tmp_path / "whole.pth"))
     (tmp_path / "text.pth").write_text("hello")
     with pytest.raises(InputError, match="text"):
-        read_state_dict(tmp_path / "text.pth")
+        load_backbone("resnet18", str(tmp_path / "text.pth"))
     with pytest.raises(MissingError, match="no such weights file"):
         load_backbone("resnet18", str(tmp_path / "none.pth"))
 

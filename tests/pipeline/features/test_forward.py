@@ -1,6 +1,10 @@
 """The forward pass in batches, and compiled."""
 
+import os
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -103,3 +107,24 @@ def test_no_pass_more_than_needed(most: int, in_clip: int) -> None:
     batch = even_batch(most, in_clip)
     assert 1 <= batch <= most
     assert -(-in_clip // batch) == -(-in_clip // most)
+
+
+def test_torch_is_silent_on_cuda_that_nobody_asked_for(tmp_path: Path) -> None:
+    """Where CUDA's tools are and no GPU is, torch says so at compiling; nothing else of what it says is lost."""
+    code = (
+        "import logging, sys\n"
+        "from ta2n.pipeline.features.forward import _import_compiler\n"
+        "if sys.argv[1] == 'ours': _import_compiler()\n"
+        "import torch.utils.cpp_extension\n"
+        "logging.getLogger('torch.utils.cpp_extension').warning('another line')\n"
+    )
+
+    def said(whose: str) -> str:
+        env = os.environ | {"CUDA_HOME": str(tmp_path), "CUDA_VISIBLE_DEVICES": ""}
+        command = [sys.executable, "-c", code, whose]
+        return subprocess.run(command, env=env, capture_output=True, text=True, timeout=200, check=True).stderr
+
+    assert "No CUDA runtime is found" in said("torch's")
+    ours = said("ours")
+    assert "CUDA" not in ours
+    assert "another line" in ours

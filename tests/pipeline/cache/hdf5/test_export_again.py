@@ -16,8 +16,9 @@ from ta2n.cache_schema.lock import lock_file
 from ta2n.pipeline.cache import FeatureCache
 from ta2n.pipeline.cache.hdf5 import export
 from ta2n.pipeline.cache.hdf5.export import COMPRESSIONS, export_hdf5
-from ta2n.pipeline.cache.hdf5.source import COLUMNS, Hdf5Source
+from ta2n.pipeline.cache.hdf5.source import Hdf5Source
 from ta2n.pipeline.cache.verify import damaged_clips, sound_map
+from ta2n.pipeline.cache.writer import COLUMNS
 
 SMALL = tiny_cache.table(classes_per_split=2, clips_per_class=3)
 MAPS = 34  # two views of 18 clips but one
@@ -172,7 +173,7 @@ def test_an_array_that_is_not_what_was_written_is_named(tmp_path: Path, name: st
             del opened[name]
             opened[name] = values[:-1] if damage == "length" else values.view(values.dtype.newbyteorder(">"))
             opened[name].attrs["sha256"] = kept
-    if damage == "type" and values.dtype.itemsize == 1:
+    if damage == "type" and (values.dtype.itemsize == 1 or not values.any()):
         assert np.array_equal(Hdf5Source(file).column(name), values)
         return
     with pytest.raises(DamagedCacheError, match=f"array '{name}' is not what was written"):

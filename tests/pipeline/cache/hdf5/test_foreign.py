@@ -32,7 +32,7 @@ NAMES = Names(features="net/feats", labels="y")
 
 
 @pytest.mark.parametrize(
-    ("shape", "stored"), [((4, 2, 3, 5, 5), (2, 3, 5, 5)), ((4, 3, 2), (2, 3, 1, 1)), ((4, 2), (2, 1, 1, 1))]
+    ("shape", "stored"), [((4, 3, 2, 5, 5), (3, 2, 5, 5)), ((4, 2, 3), (3, 2, 1, 1)), ((4, 2), (2, 1, 1, 1))]
 )
 def test_features_of_another_tool(tmp_path: Path, shape: tuple[int, ...], stored: tuple[int, ...]) -> None:
     values = np.random.default_rng(0).random(shape)
@@ -42,7 +42,7 @@ def test_features_of_another_tool(tmp_path: Path, shape: tuple[int, ...], stored
     assert cache.map_shape == stored
     expected = np.moveaxis(values, 1, 2) if len(shape) == 3 else values
     assert np.array_equal(cache.read(range(4)).numpy(), expected.reshape(4, *stored).astype(np.float16))
-    assert count_clips(tmp_path / "other.h5", "net/feats") == 4
+    assert count_clips(tmp_path / "other.h5", NAMES) == 4
     assert cache.videos.label.tolist() == ["run", "jump", "run", "walk"]
     assert cache.videos.split.tolist() == ["val", "train", "val", "test"]
     assert (cache.manifest.dataset, cache.manifest.backbone) == ("mine", "imported")
@@ -68,7 +68,8 @@ def test_its_own_ids_splits_and_numbered_labels(tmp_path: Path) -> None:
     [
         (np.ones((4, 2)), {}, Names(features="feats", labels="y"), "it has net/feats, y"),
         (np.ones((4, 2), int), {}, NAMES, "expected floating point"),
-        (np.ones((4, 2, 2, 2)), {}, NAMES, "expected floating point of"),
+        (np.ones((4, 2, 2, 2)), {}, NAMES, "expected axes as one of VC, VTC, VCTHW; or say --axes"),
+        (np.ones((4, 0)), {}, NAMES, "net/feats is empty"),
         (np.ones((4, 1, 1, 2, 3)), {}, NAMES, "expected H = W"),
         (np.ones((3, 2)), {}, NAMES, "expected \\(3,\\)"),
         (
