@@ -1,1 +1,1 @@
-"""The on-disk contract of a feature cache: layout, manifest and errors. Needs numpy and zarr only."""
+"""The on-disk contract of a feature cache: layout, manifest and errors. Needs numpy, zarr, xxhash and filelock only."""

@@ -18,12 +18,9 @@ from ta2n.cache_schema import version1
 from ta2n.cache_schema.errors import DamagedCacheError, InputError, MissingError
 from ta2n.cache_schema.manifest import Manifest
 from ta2n.cache_schema.table import VideoTable
-from ta2n.cache_schema.values import REASON_BYTES
+from ta2n.cache_schema.values import DECODERS, REASON_BYTES
 
 COMPRESSIONS = ("none", "zstd", "lz4")
-
-DECODERS = ("", "decord", "pyav", "images")
-"""What the numbers of the array ``decoder`` stand for; images is a folder of frames."""
 
 Columns = dict[str, tuple[tuple[int, ...], str]]
 """Shape behind the videos, and type, of arrays by name."""

@@ -12,6 +12,12 @@ from ta2n.cache_schema.manifest import SCHEMA_VERSION
 REASON_BYTES = 240
 """A failure's reason is stored as zero-padded UTF-8 of this many bytes."""
 
+DECODERS = ("", "decord", "pyav", "images")
+"""What the numbers of the array ``decoder`` stand for; images is a folder of frames."""
+
+UNCOUNTED = -1
+"""Stands in ``concealed`` where nobody counted the errors of a stream."""
+
 
 class State(enum.IntEnum):
     """What a row holds."""

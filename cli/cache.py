@@ -38,10 +38,15 @@ def info(cache: Store, dataset: options.Dataset = None, as_json: options.AsJson 
         return
     console = stdout()
     about = values["manifest"] | {name: values[name] for name in ("map", "views", "compressed", "bytes")}
+    about["clips by decoder"] = ", ".join(f"{name} {count}" for name, count in values["decoders"].items())
     about["bytes"] = size(values["bytes"])
     console.print(table(str(opened.path), ["", ""], [[name, str(value)] for name, value in about.items()]))
     rows = [[name or "none", *(str(value) for value in counts.values())] for name, counts in values["splits"].items()]
     console.print(table("splits", ["split", "classes", "clips", "done", "failed", "pending"], rows))
+    if values["concealed"]:
+        title = "errors in the stream that the decoder concealed; look at these clips"
+        lines = [[one["id"], one["decoder"], str(one["errors"])] for one in values["concealed"]]
+        console.print(table(title, ["clip", "decoder", "errors"], lines))
     if values["failed"]:
         console.print(table("failed", ["clip", "reason"], [[one["id"], one["reason"]] for one in values["failed"]]))
 
@@ -233,7 +238,7 @@ def import_file(
     from ta2n.cache_schema.disk import naming
     from ta2n.cache_schema.layout import COMPRESSIONS
     from ta2n.pipeline.cache import FeatureCache
-    from ta2n.pipeline.cache.hdf5.restore import import_hdf5
+    from ta2n.pipeline.cache.hdf5.restore import import_hdf5, written_manifest
     from ta2n.pipeline.cache.hdf5.source import Hdf5Source
     from ta2n.pipeline.commands.stores import require_fit, store_path
 
@@ -244,8 +249,7 @@ def import_file(
             f"--compression {compression!r} is not known; choose one of {', '.join(COMPRESSIONS)}",
         ),
         (
-            seed is not None
-            and ((features is None and not file.is_dir()) or splits is not None or split_file is not None),
+            seed is not None and (not foreign or splits is not None or split_file is not None),
             "--seed splits the classes of a file that says no splits; leave it out",
         ),
     )
@@ -257,7 +261,7 @@ def import_file(
             raise InputError(f"{given[0]} goes with --features and --labels, for a file that another tool wrote")
         source = Hdf5Source(file)
         path = store_path(cache, source.manifest.dataset)
-        require_fit(path, source.manifest, source.videos, compression=compression)
+        require_fit(path, written_manifest(source), source.videos, compression=compression)
         with naming(path), progress("importing", len(source.videos), "clips") as bar:
             store, kept = import_hdf5(file, path.parent, compression=compression, on_clips=bar)
         before = f" ({kept} from before)"
@@ -337,5 +341,7 @@ def _describe(cache: "FeatureCache") -> dict[str, Any]:
         "compressed": cache.compressed,
         "bytes": sum(file.stat().st_size for file in [cache.path, *cache.path.rglob("*")] if file.is_file()),
         "splits": splits,
+        "decoders": cache.decoders(),
+        "concealed": [{"id": name, "decoder": one, "errors": errors} for name, one, errors in cache.concealed()],
         "failed": [{"id": name, "reason": reason} for name, reason in cache.failures()],
     }

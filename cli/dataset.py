@@ -39,7 +39,11 @@ def check(
     way: Annotated[int, typer.Option(help="Classes N in an episode.", min=2)] = 5,
     shot: Annotated[int, typer.Option(help="Support clips K of a class.", min=1)] = 5,
     queries: Annotated[int, typer.Option(help="Query clips Q of a class.", min=1)] = 1,
-    decode: Annotated[int, typer.Option(help="Decode this many clips, and compare with PyAV.", min=0)] = 0,
+    decode: Annotated[int, typer.Option(help="Decode this many clips, and compare with a decode in order.", min=0)] = 0,
+    frame_pattern: Annotated[
+        str | None,
+        typer.Option(help="With --decode: which images of a clip's folder are its frames.", metavar="PATTERN"),
+    ] = None,
     workers: Annotated[
         int | None, typer.Option(help="Decoding processes; 0 takes one per core. \\[default: 0]", min=0, max=1024)
     ] = None,
@@ -58,11 +62,14 @@ def check(
     """
     from ta2n.pipeline.commands.machine import cores
 
-    options.refuse((workers is not None and not decode, "--workers is for --decode COUNT; give both or neither"))
+    options.refuse(
+        (workers is not None and not decode, "--workers is for --decode COUNT; give both or neither"),
+        (frame_pattern is not None and not decode, "--frame-pattern goes with --decode, which reads frames"),
+    )
     if report:
         require_file(report, "--report")
     place, found = _check(name, root, splits, split_file, seed, way=way, shot=shot, queries=queries)
-    compared = _decode(place, found, decode, workers or cores(), seed) if decode else []
+    compared = _decode(place, found, decode, workers or cores(), seed, frame_pattern) if decode else []
     values = _as_dict(name, place, found, compared) | {"way": way, "shot": shot, "queries": queries}
     if report:
         _write(report, values)
@@ -107,7 +114,9 @@ def _check(
     return Path(clips.root), check_clips(listed, paths, Path(clips.root), way=way, shot=shot, queries=queries)
 
 
-def _decode(root: Path, found: "Check", count: int, workers: int, seed: int) -> list["Comparison"]:
+def _decode(
+    root: Path, found: "Check", count: int, workers: int, seed: int, frame_pattern: str | None
+) -> list["Comparison"]:
     """Decodes a sample of the clips that are there."""
     import numpy as np
 
@@ -117,7 +126,7 @@ def _decode(root: Path, found: "Check", count: int, workers: int, seed: int) -> 
     drawn = np.random.default_rng(seed).permutation(len(names))[:count]
     clips = [(names[place], root / found.found[names[place]]) for place in sorted(drawn.tolist())]
     with progress("decoding", len(clips), "clips") as bar:
-        return compare_decoding(clips, workers=workers, on_clip=bar)
+        return compare_decoding(clips, workers=workers, frame_pattern=frame_pattern, on_clip=bar)
 
 
 def _as_dict(name: str, root: Path, found: "Check", compared: list["Comparison"]) -> dict[str, Any]:

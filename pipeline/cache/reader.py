@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ta2n.cache_schema.errors import InputError
-from ta2n.cache_schema.values import State, decode_reason
+from ta2n.cache_schema.values import DECODERS, State, decode_reason
 from ta2n.pipeline.cache.address import find_address
 from ta2n.pipeline.cache.sources import Source
 
@@ -101,6 +101,19 @@ class FeatureCache:
     def digests(self) -> NDArray[np.uint64]:
         """(videos, views) digest of each map as it was written."""
         return self.source.digests.stored
+
+    def concealed(self) -> list[tuple[str, str, int]]:
+        """(id, decoder, errors) of every clip whose stream held errors that its decoder concealed; most first."""
+        errors, decoders = self.source.column("concealed"), self.source.column("decoder")
+        rows = np.flatnonzero(errors > 0)
+        rows = rows[np.argsort(-errors[rows], kind="stable")]
+        names = dict(enumerate(DECODERS))
+        return [(str(self.videos.id[row]), names.get(int(decoders[row]), ""), int(errors[row])) for row in rows]
+
+    def decoders(self) -> dict[str, int]:
+        """How many finished clips each decoder gave; those of an older store are not told."""
+        used = self.source.column("decoder")[self.done]
+        return {name or "not told": int((used == place).sum()) for place, name in enumerate(DECODERS) if place in used}
 
     def failures(self) -> list[tuple[str, str]]:
         """(id, reason) of every clip that could not be used."""

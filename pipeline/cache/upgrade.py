@@ -15,7 +15,7 @@ from ta2n.cache_schema.layout import array, attributes, create_columns, open_sto
 from ta2n.cache_schema.lock import writing
 from ta2n.cache_schema.manifest import SCHEMA_VERSION
 from ta2n.cache_schema.table import VideoTable
-from ta2n.cache_schema.values import State, digest
+from ta2n.cache_schema.values import UNCOUNTED, State, digest
 from ta2n.pipeline.cache.sources import ZarrSource
 
 
@@ -52,7 +52,8 @@ def upgrade(path: Path, *, repair: bool = False, on_clip: Callable[[int], None] 
                 f"{path}: {len(damaged)} clips are damaged, e.g. {str(videos.id[row])!r}: {problem}; nothing was "
                 "written; add --repair to have them extracted again"
             )
-        _write(path, group, videos, state=state, digest=digests)
+        concealed = np.where((state == State.DONE).all(axis=1), np.int32(UNCOUNTED), np.int32(0))
+        _write(path, group, videos, state=state, digest=digests, concealed=concealed)
         new = dataclasses.replace(manifest, split_hash=videos.hash(), schema_version=SCHEMA_VERSION)
         group.update_attributes(attributes(new, videos))
         shutil.rmtree(path / "rows", ignore_errors=True)

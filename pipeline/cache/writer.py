@@ -9,10 +9,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ta2n.cache_schema.errors import DamagedCacheError, InputError, ManifestMismatchError
-from ta2n.cache_schema.layout import ODD, array, column, columns_of, create_store, is_store, open_store, shard_length
+from ta2n.cache_schema.layout import (
+    ODD,
+    array,
+    column,
+    columns_of,
+    create_store,
+    is_store,
+    open_store,
+    shard_length,
+)
 from ta2n.cache_schema.manifest import SCHEMA_VERSION, Manifest
 from ta2n.cache_schema.table import VideoTable
-from ta2n.cache_schema.values import State, decode_reason, digest, encode_reason
+from ta2n.cache_schema.values import UNCOUNTED, State, decode_reason, digest, encode_reason
 from ta2n.pipeline.cache.left_overs import remove_left_overs
 
 COLUMNS = tuple(columns_of(1, 1))
@@ -33,7 +42,7 @@ class Shard:
         frame_count: (videos,) int32.
         fps: (videos,) float32, frames per second of the source.
         decoder: (videos,) uint8, places in :data:`~ta2n.cache_schema.layout.DECODERS`.
-        concealed: (videos,) int32, errors of the stream that the decoder concealed.
+        concealed: (videos,) int32, errors of the stream that the decoder concealed; -1 where they were not counted.
         reason: (videos, bytes) uint8.
     """
 
@@ -58,7 +67,7 @@ class Shard:
         frame_count: int,
         fps: float,
         decoder: int = 0,
-        concealed: int = 0,
+        concealed: int = UNCOUNTED,
     ) -> None:
         """Stores the (views, C, T, H, W) maps of one finished clip."""
         place = row - self.rows.start

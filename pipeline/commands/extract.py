@@ -93,6 +93,7 @@ def plan_extraction(
         backbone=backbone.spec,
         frames=own.frames,
         rule=own.rule,
+        frame_pattern=own.frame_pattern,
         views=own.views,
         flip=values["flip"],
         resize=resize,

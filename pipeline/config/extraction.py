@@ -21,6 +21,11 @@ class ExtractSettings:
     rule: str = option(
         "tsn", help="Which frames: tsn (the paper's) or linspace (its code's).", protocol="rule", metavar="NAME"
     )
+    frame_pattern: str | None = option(
+        None,
+        help="Which images of a clip's folder are its frames, as 'img_*', where there are others.",
+        metavar="PATTERN",
+    )
     resize: str = option(
         "256x256",
         help="Of a frame: HEIGHTxWIDTH, or short-256 for its short side.",

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ta2n.pipeline.datasets.folder import SPLITS
-from ta2n.pipeline.datasets.lists import Listed, without_suffix
+from ta2n.pipeline.datasets.forms import without_suffix
+from ta2n.pipeline.datasets.lists import Listed
 from ta2n.pipeline.datasets.match import Matches, alike, match
 from ta2n.pipeline.datasets.published import NamedDataset
 from ta2n.pipeline.datasets.scan import Copy
@@ -82,7 +83,7 @@ class Check:
         splits: train, val, test, as far as there are any.
         rules: how many videos each rule of `match` found.
         extra: clips that no list names.
-        copies: further clips of videos that were found by a better name.
+        copies: further clips of videos that were found by a better name, and further forms of clips.
         almost: a name on disk that looks like that of a missing video, by its id.
     """
 
@@ -112,6 +113,7 @@ def check_copy(
         broken |= {name: f"{path}: {kind}" for name, path in match(lacking, folders, dataset).found.items()}
     missing = [video for video in lacking if video.id not in broken]
     matches.extra += copy.unnameable
+    matches.copies += copy.forms
     near = {} if dataset.numbered else almost(missing, matches.extra)
     return _check(videos, matches, copy.root, broken, near, way=way, enough=shot + queries)
 
@@ -162,8 +164,10 @@ def trouble(root: Path, path: str) -> str:
         status = os.stat(file)  # noqa: PTH116 - there may be 100,000, and a Path costs more than the call
     except OSError as error:
         return f"{path}: {(error.strerror or str(error)).lower()}"
-    if status.st_size == 0 and not stat.S_ISDIR(status.st_mode):
+    if status.st_size == 0 and stat.S_ISREG(status.st_mode):
         return f"{path}: the file is empty"
+    if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
+        return f"{path}: is no file but a pipe, socket or device"
     return "" if os.access(file, os.R_OK) else f"{path}: may not be read"
 
 

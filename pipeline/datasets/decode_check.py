@@ -1,4 +1,4 @@
-"""Whether clips decode, and to the frames that another decoder puts out when it reads them from start to end."""
+"""Whether clips decode, and to the frames that a plain decode from start to end puts out."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -7,10 +7,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ta2n.pipeline.clips import view_indices
-from ta2n.pipeline.videos.av_reader import read_video_in_order
+from ta2n.pipeline.datasets.in_order import decode_in_order
 from ta2n.pipeline.videos.decode import DecodedClip, DecodeJob, FailedClip
-from ta2n.pipeline.videos.headers import DECORD, decoder_of, read_headers
 from ta2n.pipeline.videos.pool import DecodePool
 
 # Mean difference in grey levels. Decoders round colours differently, by less than the first even where their colour
@@ -33,20 +31,22 @@ def compare_decoding(
     *,
     workers: int,
     deadline_seconds: float = 30.0,
+    frame_pattern: str | None = None,
     on_clip: Callable[[int], None] | None = None,
 ) -> list[Comparison]:
-    """Decodes the test frames of every clip as extraction does, and once more from start to end with PyAV.
+    """Decodes the test frames of every clip as extraction does, and once more from start to end.
 
-    Clips that extraction reads with PyAV itself have nothing to be compared with, and neither have folders of frames.
+    Folders of frames have nothing to be compared with.
 
     Args:
         clips: id and path of each.
         workers: decoding processes.
-        deadline_seconds: of one clip, in each decoder.
+        deadline_seconds: of one clip, in each way.
+        frame_pattern: which images of a clip's folder are its frames; None for all.
         on_clip: called with the number of clips done.
     """
-    jobs = [DecodeJob(name, path, "tsn", 8, 1, 0, None) for name, path in clips]
-    videos = [job for job in jobs if not job.path.is_dir() and decoder_of(read_headers(job.path)) == DECORD]
+    jobs = [DecodeJob(name, path, "tsn", 8, 1, 0, None, frame_pattern) for name, path in clips]
+    videos = [job for job in jobs if job.path.is_file()]
     done: list[Comparison] = []
     with (
         DecodePool(workers=workers, deadline_seconds=deadline_seconds) as pool,
@@ -56,40 +56,27 @@ def compare_decoding(
         compared = {job.clip_id for job in videos}
         for job, clip in zip(jobs, pool.map(jobs), strict=True):
             other = next(in_order) if job.clip_id in compared else None
-            done.append(_compare(clip, other))
+            done.append(compare(clip, other))
             if on_clip:
                 on_clip(len(done))
     return done
 
 
-def decode_in_order(job: DecodeJob) -> DecodedClip:
-    """The wanted frames of a video and their neighbours, by decoding all of it with PyAV.
+def compare(clip: DecodedClip | FailedClip, other: DecodedClip | FailedClip | None) -> Comparison:
+    """What became of a clip.
 
-    Returns:
-        A clip whose source has three rows: the frames before, the wanted ones, the frames after.
-
-    Raises:
-        DecodeError: PyAV cannot decode the file.
+    Args:
+        clip: as extraction decodes it.
+        other: as `decode_in_order` does; None where there is nothing to compare with.
     """
-
-    def around(frame_count: int) -> NDArray[np.int32]:
-        wanted = view_indices(job.rule, frame_count=frame_count, frames=job.frames, views=1, seed=0, clip_id="")
-        return np.clip(wanted + np.array([[-1], [0], [1]], np.int32), 0, frame_count - 1)
-
-    found = read_video_in_order(job.path, around, None)
-    source = around(found.frame_count)
-    position = np.searchsorted(np.unique(source), source).astype(np.int32)
-    return DecodedClip(job.clip_id, found.images, source, position, found.frame_count, found.fps)
-
-
-def _compare(clip: DecodedClip | FailedClip, other: DecodedClip | FailedClip | None) -> Comparison:
     if isinstance(clip, FailedClip):
         return Comparison(clip.clip_id, "failed", clip.reason)
-    frames = f"{clip.frame_count} frames"
-    if other is None:
-        return Comparison(clip.clip_id, "read", f"{frames}, not compared")
-    if isinstance(other, FailedClip):
-        return Comparison(clip.clip_id, "read", f"{frames}, not compared: {other.reason}")
+    frames = f"{clip.frame_count} frames by {clip.decoder}"
+    if clip.concealed > 0:
+        frames += f", {clip.concealed} {'error' if clip.concealed == 1 else 'errors'} concealed"
+    if not isinstance(other, DecodedClip):
+        why = f": {other.reason}" if other else ""
+        return Comparison(clip.clip_id, "read", f"{frames}, not compared{why}")
     if clip.frame_count != other.frame_count:
         return Comparison(clip.clip_id, "differs", f"{frames}, in order {other.frame_count}")
     mine = clip.images[clip.position[0]]

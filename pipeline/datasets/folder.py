@@ -4,21 +4,23 @@ A clip is a video file or a folder of JPEG or PNG frames. Whatever is not part o
 files (.DS_Store and the like) are passed over in silence. Folders are listed, files are never opened.
 """
 
-import os
 from collections import defaultdict
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from ta2n.cache_schema.errors import InputError, MissingError
-from ta2n.pipeline.videos.frames import is_image, natural_key
+from ta2n.pipeline.datasets.forms import OTHER_FORMS, one_form
+from ta2n.pipeline.datasets.listing import Listing, is_text, list_folder, told
+from ta2n.pipeline.datasets.split_folders import SPLITS, folders_of_splits, refuse_splits_without_classes
+from ta2n.pipeline.videos.entries import VIDEO_SUFFIXES
+from ta2n.pipeline.videos.series import natural_key
 
-VIDEO_SUFFIXES = frozenset({".avi", ".mp4", ".mkv", ".webm", ".mov"})
-SPLITS = ("train", "val", "test")
-NAMED_IN_A_NOTE = 3
+__all__ = ["SPLITS", "Clip", "FolderDataset", "scan_folder"]
+
 LAYOUTS = (
     "folder/class/clip, folder/{train,val,test}/class/clip or folder/clip, where a clip is a video file "
-    f"({', '.join(sorted(VIDEO_SUFFIXES))}) or a folder of .jpg or .png frames"
+    f"({', '.join(VIDEO_SUFFIXES)}) or a folder of .jpg or .png frames"
 )
 
 
@@ -46,19 +48,23 @@ def scan_folder(root: Path) -> FolderDataset:
     """Finds the clips of a folder, whichever of the three layouts it has.
 
     The layout shows in the depth: a folder `train` is a split where it holds folders with clips, and a class where it
-    holds the clips. In a folder of clips without classes, every clip gets the folder's own name as its class.
+    holds the clips and no other split does. In a folder of clips without classes, every clip gets the folder's own name
+    as its class.
 
     Raises:
         MissingError: when there is no such folder.
-        InputError: when it is a file, or holds no clip in any of the layouts.
+        InputError: when it is a file, cannot be listed, or holds no clip in any of the layouts; or two of its folders
+            mean one split; or folders of splits hold clips without classes.
     """
     if not root.is_dir():
         if root.exists():
             raise InputError(f"{root}: is a file; name the folder that holds it, laid out as {LAYOUTS}.")
         raise MissingError(f"{root}: there is no such folder; name a folder of clips, laid out as {LAYOUTS}.")
     name = root.absolute().name or root.resolve().name
-    top = _look(root)
-    folders = {folder: _look(root / folder) for folder in top.folders}
+    top = list_folder(root)
+    if top.problem:
+        raise InputError(f"{root}: the folder cannot be listed ({top.problem}).")
+    folders = {folder: list_folder(root / folder) for folder in top.folders}
     for scan in (_scan_splits, _scan_classes, _scan_flat):
         found = scan(root, name, top, folders)
         if found.clips:
@@ -69,25 +75,6 @@ def scan_folder(root: Path) -> FolderDataset:
     return FolderDataset(name, root, tuple(clips), tuple(found.sentences()))
 
 
-@dataclass
-class _Listing:
-    """The names in one folder, by kind, hidden ones left out."""
-
-    folders: list[str] = field(default_factory=list)
-    videos: list[str] = field(default_factory=list)
-    images: list[str] = field(default_factory=list)
-    unknown: list[str] = field(default_factory=list)
-    problem: str = ""
-
-    @property
-    def is_clip(self) -> bool:
-        return bool(self.images) and not self.folders and not self.videos
-
-    @property
-    def is_empty(self) -> bool:
-        return not (self.images or self.folders or self.videos or self.problem)
-
-
 class _Findings:
     """Clips found so far, and paths of what is no clip, by the sentence that will tell of them."""
 
@@ -96,47 +83,55 @@ class _Findings:
         self.notes: list[str] = []
         self._paths: dict[str, list[str]] = defaultdict(list)
 
-    def add(self, root: Path, clip_id: str, label: str, split: str) -> None:
-        try:
-            clip_id.encode()
-        except UnicodeEncodeError:
-            self.tell("clips whose names are not valid UTF-8 are left out; rename them", [ascii(clip_id)])
-        else:
-            self.clips.append(Clip(clip_id, root / clip_id, label, split))
+    def add(self, root: Path, paths: Sequence[str], label: str, split: str) -> None:
+        """Takes the clips of one folder, each in one form."""
+        kept, others = one_form(paths)
+        self.tell(OTHER_FORMS, others)
+        for clip_id in kept:
+            if is_text(clip_id):
+                self.clips.append(Clip(clip_id, root / clip_id, label, split))
+            else:
+                self.tell("clips whose names are not valid UTF-8 are left out; rename them", [clip_id])
 
     def tell(self, sentence: str, paths: Iterable[str], below: str = "") -> None:
         found = [f"{below}/{path}" if below else path for path in paths]
         if found:
             self._paths[sentence] += found
 
-    def tell_leftovers(self, listing: _Listing, below: str) -> None:
+    def tell_leftovers(self, listing: Listing, below: str) -> None:
         """Of files that are never part of a clip; images count as such unless they are the frames of a clip."""
         strays = listing.unknown if listing.is_clip else listing.unknown + listing.images
         self.tell("files that are neither videos nor frames of a clip are ignored", strays, below)
-        self.tell("folders cannot be listed and are ignored", [listing.problem] if listing.problem else [], below)
+        self.tell("links that lead nowhere, pipes and devices are ignored", listing.nothing, below)
+        if listing.problem:
+            self.tell(f"folders cannot be listed and are ignored: {listing.problem}", [below])
 
     def sentences(self) -> list[str]:
-        return self.notes + [_sentence(text, paths) for text, paths in self._paths.items()]
+        return self.notes + [told(text, paths) for text, paths in self._paths.items()]
 
 
-def _scan_splits(root: Path, name: str, top: _Listing, folders: dict[str, _Listing]) -> _Findings:
+def _scan_splits(root: Path, name: str, top: Listing, folders: dict[str, Listing]) -> _Findings:
     found = _Findings()
-    splits = [s for s in SPLITS if s in folders and any(_holds_clips(root / s / c) for c in folders[s].folders)]
+    splits = folders_of_splits(root, folders)
     if not splits:
         return found
     found.tell_leftovers(top, "")
-    found.tell("entries beside the split folders are ignored", top.videos + [f for f in folders if f not in SPLITS])
-    for split in (s for s in SPLITS if s in folders):
-        found.tell("clips in a split folder, but in no class folder, are ignored", folders[split].videos, split)
-        found.tell_leftovers(folders[split], split)
-        for label in folders[split].folders:
-            _scan_class(root, f"{split}/{label}", label, split, _look(root / split / label), found)
+    beside = [folder for folder in folders if folder not in splits.values()]
+    found.tell("entries beside the split folders are ignored", top.videos + beside)
+    for split, folder in splits.items():
+        listing = folders[folder]
+        found.tell("clips in a split folder, but in no class folder, are ignored", listing.videos, folder)
+        found.tell_leftovers(listing, folder)
+        for label in listing.folders:
+            below = f"{folder}/{label}"
+            _scan_class(root, below, label, split, list_folder(root / below), found)
     found.notes += [f"There is no clip for the split {s!r}." for s in SPLITS if s not in {c.split for c in found.clips}]
     found.notes += _shared_classes(found.clips)
     return found
 
 
-def _scan_classes(root: Path, name: str, top: _Listing, folders: dict[str, _Listing]) -> _Findings:
+def _scan_classes(root: Path, name: str, top: Listing, folders: dict[str, Listing]) -> _Findings:
+    refuse_splits_without_classes(root, folders, top.videos)
     found = _Findings()
     found.tell_leftovers(top, "")
     loose = top.videos + [folder for folder, listing in folders.items() if listing.is_clip]
@@ -147,44 +142,35 @@ def _scan_classes(root: Path, name: str, top: _Listing, folders: dict[str, _List
     return found
 
 
-def _scan_flat(root: Path, name: str, top: _Listing, folders: dict[str, _Listing]) -> _Findings:
+def _scan_flat(root: Path, name: str, top: Listing, folders: dict[str, Listing]) -> _Findings:
     found = _Findings()
     found.notes.append(f"The clips lie in no class folders; all get the class {name!r}.")
     found.tell_leftovers(top, "")
-    for video in top.videos:
-        found.add(root, video, name, "")
     for folder, listing in folders.items():
         found.tell_leftovers(listing, folder)
-        if listing.is_clip:
-            found.add(root, folder, name, "")
-        else:
+        if not (listing.is_clip or listing.problem):
             found.tell("folders without clips are ignored", [folder])
+    found.add(root, top.videos + [folder for folder, listing in folders.items() if listing.is_clip], name, "")
     return found
 
 
-def _scan_class(root: Path, below: str, label: str, split: str, listing: _Listing, found: _Findings) -> None:
-    before = len(found.clips)
+def _scan_class(root: Path, below: str, label: str, split: str, listing: Listing, found: _Findings) -> None:
     found.tell_leftovers(listing, below)
-    for video in listing.videos:
-        found.add(root, f"{below}/{video}", label, split)
+    clips = [f"{below}/{video}" for video in listing.videos]
     for folder in listing.folders:
-        inside = _look(root / below / folder)
+        inside = list_folder(root / below / folder)
         found.tell_leftovers(inside, f"{below}/{folder}")
         if inside.is_clip:
-            found.add(root, f"{below}/{folder}", label, split)
+            clips.append(f"{below}/{folder}")
         elif inside.is_empty:
             found.tell("folders without frames are ignored", [folder], below)
-        else:
+        elif not inside.problem:
             found.tell(
                 "folders inside a class hold videos or more folders, not frames, and are ignored", [folder], below
             )
-    if len(found.clips) == before:
+    found.add(root, clips, label, split)
+    if not (clips or listing.problem):
         found.tell("class folders hold no clips and are ignored", [below])
-
-
-def _holds_clips(folder: Path) -> bool:
-    listing = _look(folder)
-    return bool(listing.videos) or any(_look(folder / inner).is_clip for inner in listing.folders)
 
 
 def _shared_classes(clips: Iterable[Clip]) -> list[str]:
@@ -192,38 +178,4 @@ def _shared_classes(clips: Iterable[Clip]) -> list[str]:
     for clip in clips:
         splits[clip.label].add(clip.split)
     shared = sorted((label for label, found in splits.items() if len(found) > 1), key=natural_key)
-    return (
-        [_sentence("classes are in more than one split, which no few-shot evaluation allows", shared)] if shared else []
-    )
-
-
-def _look(folder: Path) -> _Listing:
-    listing = _Listing()
-    try:
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                if not entry.name.startswith("."):
-                    _file_under(listing, entry)
-    except OSError as error:
-        listing.problem = error.strerror or str(error)
-    for names in (listing.folders, listing.videos, listing.images, listing.unknown):
-        names.sort(key=natural_key)
-    return listing
-
-
-def _file_under(listing: _Listing, entry: "os.DirEntry[str]") -> None:
-    suffix = os.path.splitext(entry.name)[1].lower()  # noqa: PTH122 - one call per file, and there may be millions
-    if entry.is_dir():
-        listing.folders.append(entry.name)
-    elif entry.is_file() and suffix in VIDEO_SUFFIXES:
-        listing.videos.append(entry.name)
-    elif entry.is_file() and is_image(entry.name):
-        listing.images.append(entry.name)
-    else:
-        listing.unknown.append(entry.name)
-
-
-def _sentence(text: str, paths: list[str]) -> str:
-    named = ", ".join(paths[:NAMED_IN_A_NOTE])
-    more = f" and {len(paths) - NAMED_IN_A_NOTE} more" if len(paths) > NAMED_IN_A_NOTE else ""
-    return f"{text[0].upper()}{text[1:]} ({len(paths)}): {named}{more}."
+    return [told("classes are in more than one split, which no few-shot evaluation allows", shared)] if shared else []

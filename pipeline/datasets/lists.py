@@ -11,7 +11,8 @@ from pathlib import Path
 
 from ta2n.cache_schema.errors import InputError, MissingError
 from ta2n.pipeline.datasets.fetch import sha256_of
-from ta2n.pipeline.datasets.folder import SPLITS, VIDEO_SUFFIXES
+from ta2n.pipeline.datasets.folder import SPLITS
+from ta2n.pipeline.datasets.forms import without_suffix
 from ta2n.pipeline.datasets.published import NamedDataset
 
 NAMES = {split: re.compile(rf"{split}([_-]?list)?([_-]?few[_-]?shot)?\d*\.(txt|list)", re.I) for split in SPLITS}
@@ -113,12 +114,6 @@ def parse_list(lines: list[str], split: str, *, source: str) -> list[Listed]:
         return videos
     pairs = zip(videos, behind, strict=True)
     return [replace(video, id=f"{number}/{video.name}", label=number) for video, number in pairs]
-
-
-def without_suffix(name: str) -> str:
-    """The name of a video without its extension; other dots are part of the name."""
-    stem, dot, suffix = name.rpartition(".")
-    return stem if dot and stem and f".{suffix.lower()}" in VIDEO_SUFFIXES else name
 
 
 def _parse(line: str, number: str, split: str, source: str) -> Listed:

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import NamedTuple
 
-from ta2n.pipeline.datasets.lists import Listed, without_suffix
+from ta2n.pipeline.datasets.forms import without_suffix
+from ta2n.pipeline.datasets.lists import Listed
 from ta2n.pipeline.datasets.published import NamedDataset
 
 # A clip of Kinetics as most tools store it: the video's id, and the seconds at which the clip starts and ends.

@@ -9,11 +9,14 @@ from ta2n.cache_schema.errors import InputError, MissingError
 from ta2n.cache_schema.table import SPLITS, VideoTable
 from ta2n.pipeline.datasets.fetch import fetch_lists, lists_home
 from ta2n.pipeline.datasets.folder import scan_folder
+from ta2n.pipeline.datasets.forms import OTHER_FORMS
+from ta2n.pipeline.datasets.listing import is_text, told
 from ta2n.pipeline.datasets.lists import Listed, read_lists
 from ta2n.pipeline.datasets.match import match
 from ta2n.pipeline.datasets.published import PUBLISHED
 from ta2n.pipeline.datasets.scan import scan_copy
 from ta2n.pipeline.datasets.splits import apply_class_split, read_split_file, require_classes, seeded_class_split
+from ta2n.pipeline.videos.entries import is_folder
 
 DATA = "TA2N_DATA"
 
@@ -113,7 +116,8 @@ def named_videos(
 
 def published_rows(name: str, root: Path, videos: tuple[Listed, ...], notes: tuple[str, ...] = ()) -> Resolved:
     """The rows of a named data set, one for every video of its lists."""
-    matches = match(videos, scan_copy(root).clips, PUBLISHED[name])
+    where, copy = storable(root), scan_copy(root)
+    matches = match(videos, copy.clips, PUBLISHED[name])
     if not matches.found:
         doubt = f" ({len(matches.doubtful)} are in doubt between several clips)" if matches.doubtful else ""
         raise InputError(
@@ -128,9 +132,23 @@ def published_rows(name: str, root: Path, videos: tuple[Listed, ...], notes: tup
             f"note: {missing} listed videos are not there{doubtful}; they are recorded as failed and left out of "
             f"episodes. `ta2n dataset check {name}` lists them"
         )
+    if copy.forms:
+        said.append(f"note: {told(OTHER_FORMS, copy.forms)}")
     # A video that was not found keeps the path that the list gives it, where there is nothing to decode.
     rows = [(video.id, matches.found.get(video.id, video.id), video.label, video.split) for video in videos]
-    return Resolved(name, VideoTable.from_rows(rows, root=str(root.resolve())), tuple(said))
+    return Resolved(name, VideoTable.from_rows(rows, root=where), tuple(said))
+
+
+def storable(root: Path) -> str:
+    """The path of a data set's folder, without links, as the row table holds it.
+
+    Raises:
+        InputError: it is not valid UTF-8, which the row table is.
+    """
+    for where in (str(root.absolute()), str(root.resolve())):
+        if not is_text(where):
+            raise InputError(f"{ascii(where)[1:-1]}: this path is not valid UTF-8, so no store can name it; rename it")
+    return str(root.resolve())
 
 
 def find_root(name: str, root: Path | None) -> Path:
@@ -147,7 +165,7 @@ def find_root(name: str, root: Path | None) -> Path:
         raise MissingError(f"{base}: there is no such folder; give --root or {DATA} the folder of the clips of {name}")
     known = {home for dataset in PUBLISHED.values() for home in dataset.homes}
     with os.scandir(base) as entries:  # there may be 200,000 clips in it
-        folders = sorted(entry.name for entry in entries if entry.name.lower() in known and entry.is_dir())
+        folders = sorted(entry.name for entry in entries if entry.name.lower() in known and is_folder(entry))
     homes = [folder for folder in folders if folder.lower() in PUBLISHED[name].homes]
     if len(homes) > 1:
         raise InputError(f"{base}: several folders could hold {name} ({', '.join(homes)}); give --root one of them")
@@ -160,7 +178,7 @@ def find_root(name: str, root: Path | None) -> Path:
 
 def folder_rows(dataset: Path, split_file: Path | None, seed: int) -> Resolved:
     """The rows of a folder, with notes of what is odd and which class goes where."""
-    found = scan_folder(dataset)
+    where, found = storable(dataset), scan_folder(dataset)
     clips = found.clips
     notes = list(found.notes)
     labels = {clip.label for clip in clips}
@@ -179,5 +197,5 @@ def folder_rows(dataset: Path, split_file: Path | None, seed: int) -> Resolved:
             f"the folder names no splits: its classes were split by seed {seed}; --split-file decides otherwise"
         )
     rows = [(clip.id, str(clip.path.relative_to(found.root)), clip.label, clip.split) for clip in clips]
-    table = VideoTable.from_rows(rows, root=str(found.root.resolve()))
+    table = VideoTable.from_rows(rows, root=where)
     return Resolved(found.name, table, tuple(f"note: {line}" for line in notes))

@@ -8,13 +8,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ta2n.cache_schema.errors import InputError, MissingError
-from ta2n.pipeline.datasets.folder import VIDEO_SUFFIXES
-from ta2n.pipeline.videos.frames import is_image
+from ta2n.pipeline.datasets.forms import one_form
+from ta2n.pipeline.datasets.listing import is_text
+from ta2n.pipeline.videos.entries import VIDEO_SUFFIXES, is_folder
+from ta2n.pipeline.videos.series import is_image
 
 # root/data set/split/class/clip, where a clip may be a folder of frames.
 DEEPEST = 5
 # A folder whose first entries are that many images, and nothing else, is a clip: the rest need not be listed.
 ENOUGH_IMAGES = 64
+_VIDEOS = frozenset(VIDEO_SUFFIXES)
 
 
 @dataclass
@@ -23,7 +26,8 @@ class Copy:
 
     Attributes:
         root: the folder.
-        clips: video files and folders of frames.
+        clips: video files and folders of frames, each clip in one form.
+        forms: further forms of them, as `one_form` tells them apart.
         empty: folders that hold nothing.
         unlisted: folders that cannot be listed.
         unnameable: clips and folders whose names are not valid UTF-8, as ASCII.
@@ -32,6 +36,7 @@ class Copy:
 
     root: Path
     clips: list[str] = field(default_factory=list)
+    forms: list[str] = field(default_factory=list)
     empty: list[str] = field(default_factory=list)
     unlisted: list[str] = field(default_factory=list)
     unnameable: list[str] = field(default_factory=list)
@@ -58,7 +63,7 @@ def scan_copy(root: Path) -> Copy:
         below = _look(copy, folder, depth)
         if depth < DEEPEST:
             waiting += [(name, depth + 1) for name in below]
-    copy.clips.sort()
+    copy.clips, copy.forms = one_form(sorted(copy.clips))
     return copy
 
 
@@ -74,15 +79,16 @@ def _look(copy: Copy, folder: str, depth: int) -> list[str]:
                 name = entry.name
                 if name.startswith("."):
                     continue
-                if not _is_text(name):
+                if not is_text(name):
                     copy.unnameable.append(ascii(before + name)[1:-1])
-                elif os.path.splitext(name)[1].lower() in VIDEO_SUFFIXES and not entry.is_dir():  # noqa: PTH122 - fast
+                elif os.path.splitext(name)[1].lower() in _VIDEOS and not is_folder(entry):  # noqa: PTH122 - fast
+                    # Links to nowhere as well: the check says of each clip why it cannot be read.
                     videos.append(before + name)
                 elif is_image(name):
                     images += 1
                     if images == ENOUGH_IMAGES and not (folders or videos):
                         break
-                elif entry.is_dir():
+                elif is_folder(entry):
                     folders.append(before + name)
                 else:
                     others += 1
@@ -98,8 +104,3 @@ def _look(copy: Copy, folder: str, depth: int) -> list[str]:
     copy.clips += videos
     copy.others += others
     return folders
-
-
-def _is_text(name: str) -> bool:
-    """Whether a name can be written into a row table; Python keeps bytes that are not UTF-8 as lone surrogates."""
-    return name.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in name)

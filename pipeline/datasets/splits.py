@@ -11,7 +11,7 @@ import numpy as np
 
 from ta2n.cache_schema.errors import InputError, MissingError
 from ta2n.pipeline.datasets.folder import SPLITS, Clip
-from ta2n.pipeline.videos.frames import natural_key
+from ta2n.pipeline.videos.series import natural_key
 
 CLASSES_FOR_FIVE_WAY = 5
 _NAMED = 3

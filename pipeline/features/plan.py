@@ -66,6 +66,7 @@ class Plan:
         views: V, view 0 the deterministic one.
         flip: whether random views may be mirrored.
         resize: (height, width) of a decoded frame, or the length of its short side.
+        frame_pattern: which images of a clip's folder are its frames, see `list_frames`; None for all.
         normalise: ``backbone`` for the mean and deviation that its weights want, ``none`` for pixels from 0 to 1.
         seed: of the random views.
 
@@ -78,6 +79,7 @@ class Plan:
     backbone: BackboneSpec
     frames: int = 8
     rule: str = "tsn"
+    frame_pattern: str | None = None
     views: int = 1
     flip: bool = True
     resize: tuple[int, int] | int = (256, 256)
@@ -90,6 +92,8 @@ class Plan:
                 raise InputError(f"{name} is {value}, expected at least 1")
         if self.rule not in RULES:
             raise InputError(f"frame rule {self.rule!r} is not known; choose {' or '.join(RULES)}")
+        if self.frame_pattern is not None and (not self.frame_pattern or "/" in self.frame_pattern):
+            raise InputError(f"frame pattern is {self.frame_pattern!r}, expected a pattern for file names like 'img_*'")
         if self.normalise not in NORMALISATIONS:
             raise InputError(f"normalise {self.normalise!r} is not known; choose {' or '.join(NORMALISATIONS)}")
         crop = self.backbone.image_size
@@ -132,10 +136,13 @@ class Plan:
             views=self.views,
             seed=self.seed,
             size=self.resize,
+            frame_pattern=self.frame_pattern,
         )
 
     def manifest(self) -> Manifest:
         """The manifest of the store that this plan makes."""
+        # Left out where it is not given, so that it makes no store of before another one.
+        pattern = {} if self.frame_pattern is None else {"frame_pattern": self.frame_pattern}
         random_view = "random frames, random crop" + (", mirrored half of the time" if self.preprocessing.flip else "")
         return Manifest(
             dataset=self.dataset,
@@ -145,7 +152,7 @@ class Plan:
             weights_sha256=self.backbone.weights_sha256,
             layer=self.backbone.layer,
             preprocessing=self.preprocessing.to_dict(),
-            sampling={"rule": self.rule, "frames": self.frames, "seed": self.seed},
+            sampling={"rule": self.rule, "frames": self.frames, "seed": self.seed, **pattern},
             decoder=decoder_version(),
             views=("test frames, centre crop", *[random_view] * (self.views - 1)),
             ta2n_version=ta2n.__version__,

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ta2n.cache_schema.errors import WorkerError
+from ta2n.cache_schema.values import DECODERS
 from ta2n.pipeline.cache.writer import CacheWriter, Shard
 from ta2n.pipeline.features.forward import Forward
 from ta2n.pipeline.features.plan import Plan
@@ -107,7 +108,15 @@ def _put(shard: Shard, row: int, clip: DecodedClip, maps: NDArray[np.float16]) -
     """Stores one clip's (V, T, C, H, W) maps, time moved behind channels."""
     if not np.isfinite(maps).all():
         return FailedClip(clip.clip_id, "its features are not finite in float16; are the backbone's weights broken?")
-    shard.put(row, np.swapaxes(maps, 1, 2), frame_index=clip.source, frame_count=clip.frame_count, fps=clip.fps)
+    shard.put(
+        row,
+        np.swapaxes(maps, 1, 2),
+        frame_index=clip.source,
+        frame_count=clip.frame_count,
+        fps=clip.fps,
+        decoder=DECODERS.index(clip.decoder),
+        concealed=clip.concealed,
+    )
     return clip
 
 

@@ -13,11 +13,17 @@ import numpy as np
 
 from ta2n.cache_schema.errors import DecodeError
 from ta2n.pipeline.videos.frames import Frames, Images, Pick, Size, resized
-from ta2n.pipeline.videos.headers import best_video, orientation, upright
+from ta2n.pipeline.videos.headers import best_video, codec_name, decoded, opened, orientation, upright
+
+# With the number of packets, and with the true number of frames.
+READS_AT_MOST = 2
 
 
 def read_video_in_order(path: Path, pick: Pick, size: Size) -> Frames:
-    """The frames of a video file that ``pick`` asks for; decoded twice, once to count and once to keep.
+    """The frames of a video file that ``pick`` asks for.
+
+    How many there are is guessed from the number of packets, and known after a decode of all; where the guess was wrong
+    the file is decoded again.
 
     Args:
         path: the file.
@@ -27,38 +33,64 @@ def read_video_in_order(path: Path, pick: Pick, size: Size) -> Frames:
     Raises:
         DecodeError: the file cannot be decoded from its first frame to its last.
     """
-    with _decoding(path) as (frames, _):
-        frame_count = sum(1 for _ in frames)
-    if not frame_count:
-        raise DecodeError(f"{path}: the video holds no frame that can be decoded.")
-    wanted = set(np.unique(pick(frame_count)).tolist())
-    with _decoding(path) as (frames, fps):
-        images = [_image(frame, size) for number, frame in enumerate(frames) if number in wanted]
-    if len(images) < len(wanted):
-        raise DecodeError(f"{path}: a second read finds fewer frames than the first ({frame_count}); it is damaged.")
-    return Frames(np.stack(images), frame_count, fps)
+    guess = _count_packets(path)
+    for _ in range(READS_AT_MOST):
+        wanted = set(np.unique(pick(guess)).tolist()) if guess else set()
+        images, frame_count, fps = _read(path, wanted, size)
+        if not frame_count:
+            raise DecodeError(f"{path}: the video holds no frame that can be decoded.")
+        if frame_count == guess:
+            return Frames(np.stack(images), frame_count, fps)
+        guess = frame_count
+    raise DecodeError(f"{path}: every read finds another number of frames (last {frame_count}); the file is damaged.")
+
+
+def _count_packets(path: Path) -> int:
+    with _opened(path) as (container, stream):
+        return sum(1 for packet in container.demux(stream) if packet.size)
+
+
+def _read(path: Path, wanted: set[int], size: Size) -> tuple[list[Images], int, float]:
+    """The wanted frames as far as there are any, the number of frames, and frames per second (0: unknown)."""
+    images: list[Images] = []
+    frame_count = 0
+    with _opened(path) as (container, stream):
+        for frame in decoded(container, stream):
+            # A stream may change its size; ffmpeg then scales to that of the first frame.
+            size = size if frame_count else _shown_size(frame, size)
+            if frame_count in wanted:
+                images.append(_image(frame, size))
+            frame_count += 1
+        rate = stream.average_rate
+    return images, frame_count, float(rate) if rate else 0.0
 
 
 @contextmanager
-def _decoding(path: Path) -> Iterator[tuple[Iterator[av.VideoFrame], float]]:
-    """All frames of the best video stream, and frames per second (0: unknown)."""
+def _opened(path: Path) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
+    """A file and its best video stream; what libav finds wrong with it is a DecodeError."""
     try:
-        with av.open(str(path.absolute())) as container:
+        with opened(path) as container:
             stream = best_video(container)
             if stream is None:
                 raise DecodeError(f"{path}: the file holds no video stream.")
-            rate = stream.average_rate
-            yield container.decode(stream), float(rate) if rate else 0.0
+            if not codec_name(stream):
+                raise DecodeError(f"{path}: its video has a codec that no decoder here knows.")
+            yield container, stream
     except (av.FFmpegError, IndexError) as error:
-        raise DecodeError(f"{path}: the video is damaged or cannot be decoded ({error}).") from error
+        why = getattr(error, "strerror", None) or error
+        raise DecodeError(f"{path}: the video is damaged or cannot be decoded ({why}).") from error
+
+
+def _shown_size(frame: av.VideoFrame, size: Size) -> tuple[int, int]:
+    """(height, width) of a frame as it is shown at a size."""
+    shown = (frame.height, frame.width) if orientation(frame)[0] else (frame.width, frame.height)
+    return resized(*shown, size) or shown
 
 
 def _image(frame: av.VideoFrame, size: Size) -> Images:
     signs = orientation(frame)
-    turned = not signs[0]
-    shown = (frame.width, frame.height) if turned else (frame.height, frame.width)
-    height, width = resized(*shown, size) or shown
-    if turned:
+    height, width = _shown_size(frame, size)
+    if not signs[0]:
         height, width = width, height
     values = frame.to_ndarray(format="rgb24", width=width, height=height, interpolation="BICUBIC")
     return np.ascontiguousarray(upright(np.asarray(values, np.uint8), signs))

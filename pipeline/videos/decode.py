@@ -1,8 +1,9 @@
-"""One clip in, its wanted frames out: video files through decord, folders of frames through Pillow.
+"""One clip in, its wanted frames out: video files through decord or PyAV, folders of frames through Pillow.
 
 Nothing here imports torch: the processes that decode stay small.
 """
 
+import stat
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -14,8 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ta2n.cache_schema.errors import DecodeError, MissingError
+from ta2n.cache_schema.values import UNCOUNTED
 from ta2n.pipeline.clips import view_indices
 from ta2n.pipeline.videos.frames import Frames, Pick, Size, read_frame_folder
+
+IMAGES = "images"
 
 
 @dataclass(frozen=True)
@@ -23,7 +27,8 @@ class DecodeJob:
     """What to decode of one clip; see `view_indices` for rule, frames, views and seed.
 
     `path` is a video file or a folder of frames, `size` the (height, width) to resize to, the length of the short side
-    where the aspect is kept, or None for the native size.
+    where the aspect is kept, or None for the native size. `frame_pattern` names the frames in a folder that holds other
+    images too; None takes them all.
     """
 
     clip_id: str
@@ -33,6 +38,7 @@ class DecodeJob:
     views: int
     seed: int
     size: Size
+    frame_pattern: str | None = None
 
 
 @dataclass(frozen=True)
@@ -46,6 +52,9 @@ class DecodedClip:
         position: (V, T) int32, the place of that frame in `images`.
         frame_count: frames in the clip, counted by decoding all of them.
         fps: frames per second, 0 where unknown (folders of frames).
+        decoder: what decoded it: `decord`, `pyav`, or `images` for a folder of frames.
+        concealed: different errors that the decoder reported and went on from; a decoding process counts them
+            (``damage.py``), and `UNCOUNTED` says that none did.
     """
 
     clip_id: str
@@ -54,6 +63,8 @@ class DecodedClip:
     position: NDArray[np.int32]
     frame_count: int
     fps: float
+    decoder: str = ""
+    concealed: int = UNCOUNTED
 
 
 @dataclass(frozen=True)
@@ -80,31 +91,36 @@ def decode_clip(job: DecodeJob) -> DecodedClip:
         return pick(frame_count=frame_count)
 
     try:
-        if job.path.is_dir():
-            fps = 0.0
-            images, frame_count = read_frame_folder(job.path, wanted, job.size)
-        else:
-            images, frame_count, fps = _read_file(job.path, wanted, job.size)
+        (images, frame_count, fps), decoder = _read(job, wanted)
     except FileNotFoundError as error:
         raise DecodeError(f"{job.path}: there is no such file or folder.") from error
     except OSError as error:
         raise DecodeError(f"{job.path}: cannot be read ({error.strerror or error}).") from error
     source = wanted(frame_count)
     position = np.searchsorted(np.unique(source), source).astype(np.int32)
-    return DecodedClip(job.clip_id, images, source, position, frame_count, fps)
+    return DecodedClip(job.clip_id, images, source, position, frame_count, fps, decoder)
 
 
-def _read_file(path: Path, wanted: Pick, size: Size) -> Frames:
+def _read(job: DecodeJob, wanted: Pick) -> tuple[Frames, str]:
+    """The frames, and the name of their decoder."""
+    status = job.path.stat()
+    if stat.S_ISDIR(status.st_mode):
+        return Frames(*read_frame_folder(job.path, wanted, job.size, job.frame_pattern), 0.0), IMAGES
+    if not stat.S_ISREG(status.st_mode):
+        raise DecodeError(f"{job.path}: is no file but a pipe, socket or device.")
+    if status.st_size == 0:
+        raise DecodeError(f"{job.path}: the file is empty.")
     # Decoders are imported for video files only, and PyAV first: decord's codec libraries break those of PyAV.
     from ta2n.pipeline.videos.headers import PYAV, decoder_of, read_headers
 
-    if path.stat().st_size and decoder_of(read_headers(path)) == PYAV:
+    decoder = decoder_of(read_headers(job.path))
+    if decoder == PYAV:
         from ta2n.pipeline.videos.av_reader import read_video_in_order
 
-        return read_video_in_order(path, wanted, size)
+        return read_video_in_order(job.path, wanted, job.size), decoder
     from ta2n.pipeline.videos.reader import read_video
 
-    return read_video(path, wanted, size)
+    return read_video(job.path, wanted, job.size), decoder
 
 
 def decoder_version() -> str:

@@ -1,8 +1,5 @@
 """Frames of a clip that is stored as a folder of numbered images."""
 
-import os
-import re
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -12,14 +9,12 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps
 
 from ta2n.cache_schema.errors import DecodeError
-
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png"})
+from ta2n.pipeline.videos.series import list_frames
 
 # (height, width), the length of the short side, or None for what the file has.
 Size = tuple[int, int] | int | None
 Images = NDArray[np.uint8]
 Pick = Callable[[int], NDArray[np.int32]]
-NaturalKey = tuple[tuple[str | int, ...], str]
 
 
 class Frames(NamedTuple):
@@ -30,45 +25,24 @@ class Frames(NamedTuple):
     fps: float
 
 
-def natural_key(name: str) -> NaturalKey:
-    """Sorts names as people number them, frame2 before frame10; the name itself settles ties such as 01 and 1."""
-    parts = re.split(r"([0-9]+)", name)
-    return tuple(int(part) if i % 2 else part for i, part in enumerate(parts)), name
-
-
-def is_image(name: str) -> bool:
-    """Whether a file of this name is taken for a frame."""
-    return not name.startswith(".") and os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES  # noqa: PTH122
-
-
-def list_frames(folder: Path) -> list[Path]:
-    """The JPEG and PNG files of a folder in natural order."""
-    with os.scandir(folder) as entries:
-        names = [entry.name for entry in entries if is_image(entry.name)]
-    return [folder / name for name in sorted(names, key=natural_key)]
-
-
-def read_frame_folder(folder: Path, pick: Pick, size: Size) -> tuple[NDArray[np.uint8], int]:
+def read_frame_folder(
+    folder: Path, pick: Pick, size: Size, pattern: str | None = None
+) -> tuple[NDArray[np.uint8], int]:
     """The frames of a folder that `pick` asks for; only these files are opened.
 
     Args:
         folder: holds the frames, as JPEG or PNG files.
         pick: the wanted frame numbers, in any shape, given the number of frames in the folder.
         size: (height, width) to resize to, the length of the short side, or None where all frames have one size.
+        pattern: names the frames where the folder holds other images too, see `list_frames`.
 
     Returns:
         (U, H, W, 3) RGB frames in the order of their sorted numbers, and the number of frames in the folder.
 
     Raises:
-        DecodeError: when there is no frame, one cannot be read, or the sizes differ and none is given.
+        DecodeError: there is no frame, there are several series, one cannot be read, or sizes differ and none is given.
     """
-    files = list_frames(folder)
-    if not files:
-        raise DecodeError(f"{folder}: the folder holds no JPEG or PNG frames.")
-    series = Counter(_series(file.name) for file in files)
-    if len(series) > 1:
-        found = ", ".join(f"{name} ({count})" for name, count in sorted(series.items())[:5])
-        raise DecodeError(f"{folder}: holds several series of frames: {found}; leave one, the RGB frames, in it.")
+    files = list_frames(folder, pattern)
     wanted = [files[i] for i in np.unique(pick(len(files))).tolist()]
     images = [_read_image(file, size) for file in wanted]
     for file, image in zip(wanted, images, strict=True):
@@ -76,11 +50,6 @@ def read_frame_folder(folder: Path, pick: Pick, size: Size) -> tuple[NDArray[np.
             found, first = (f"{w}x{h}" for h, w, _ in (image.shape, images[0].shape))
             raise DecodeError(f"{file}: this frame is {found}, others are {first}; give a size to resize them to.")
     return np.stack(images), len(files)
-
-
-def _series(name: str) -> str:
-    """What the names of one numbered series share: `flow_x_00001.jpg` is of `flow_x_*`; bare numbers are of `*`."""
-    return re.sub(r"[0-9]+$", "", os.path.splitext(name)[0]) + "*"  # noqa: PTH122
 
 
 def resized(height: int, width: int, size: Size) -> tuple[int, int] | None:

@@ -2,10 +2,11 @@
 
 decord stays the first decoder, for the containers and codecs on which reading it in order was found to give exactly
 the frames of a sequential decode. PyAV reads the rest. decord's index of a transport or program stream loses the frames
-before a later key frame, without a word; it has no AV1 decoder, refuses Matroska without a duration, and of a display
-matrix it reads the angle only, so that what is mirrored comes out turned.
+before a later key frame, without a word, and of two Matroska files that were joined it reads the first alone; it has no
+AV1 decoder, and of a display matrix it reads the angle only, so that what is mirrored comes out turned.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -15,10 +16,10 @@ import numpy as np
 from av.sidedata.sidedata import SideData
 from numpy.typing import NDArray
 
-DECORD, PYAV = "decord", "PyAV"
+DECORD, PYAV = "decord", "pyav"
 
 # By ffmpeg's names, which know a file by its bytes and not by its suffix.
-_EXACT_CONTAINERS = frozenset({"mov,mp4,m4a,3gp,3g2,mj2", "avi", "matroska,webm", "asf", "flv"})
+_EXACT_CONTAINERS = frozenset({"mov,mp4,m4a,3gp,3g2,mj2", "avi", "asf", "flv"})
 _EXACT_CODECS = frozenset(
     {"flv", "h263", "h264", "hevc", "mjpeg", "mpeg4", "msmpeg4", "msmpeg4v2", "vp8", "vp9", "wmv1", "wmv2", "wmv3"}
 )
@@ -34,7 +35,7 @@ class Headers:
 
     Attributes:
         container: ffmpeg's name of the format.
-        codec: of the stream that ffmpeg takes for the best.
+        codec: of the stream that ffmpeg takes for the best; empty where PyAV has no decoder for it.
         has_duration: whether the file says how long it is.
         orientation: of its display matrix.
     """
@@ -46,19 +47,28 @@ class Headers:
 
 
 def read_headers(path: Path) -> Headers | None:
-    """The headers of a file; None where PyAV cannot open it, or it holds no video that gives a first frame."""
+    """The headers of a file; None where PyAV cannot open it, or it holds no video."""
     try:
-        with av.open(str(path.absolute())) as container:
+        with opened(path) as container:
             stream = best_video(container)
             if stream is None:
                 return None
-            name, codec = container.format.name, stream.codec_context.name
-            known = container.duration is not None
+            name, known = container.format.name, container.duration is not None
             # AVI has no display matrix; where there can be one, it comes with the first frame.
-            first = None if name == "avi" else next(container.decode(stream), None)
+            first = None if name == "avi" else _first_frame(container, stream)
+            return Headers(name, codec_name(stream), known, _UPRIGHT if first is None else orientation(first))
     except (av.FFmpegError, IndexError, UnicodeError, ValueError):
         return None
-    return Headers(name, codec, known, _UPRIGHT if first is None else orientation(first))
+
+
+def opened(path: Path) -> av.container.InputContainer:
+    """A file, opened by PyAV; titles and other metadata may be in any encoding.
+
+    Raises:
+        av.FFmpegError: it is no media file, or its headers are damaged.
+    """
+    # An absolute path: ffmpeg would take the start of a relative one such as "a:b.mp4" for a protocol.
+    return av.open(str(path.absolute()), metadata_errors="replace")
 
 
 def decoder_of(headers: Headers | None) -> str:
@@ -72,6 +82,43 @@ def decoder_of(headers: Headers | None) -> str:
 def best_video(container: av.container.InputContainer) -> av.VideoStream | None:
     """The video stream that ffmpeg would take, which need not be the first."""
     return cast(av.VideoStream | None, container.streams.best("video"))
+
+
+def codec_name(stream: av.VideoStream) -> str:
+    """The codec of a stream by ffmpeg's name; empty where there is no decoder for it."""
+    context = cast(av.VideoCodecContext | None, stream.codec_context)
+    return "" if context is None else context.name
+
+
+def decoded(container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[av.VideoFrame]:
+    """All frames of a stream, in the order in which a sequential decode puts them out.
+
+    What comes before the first frame may be undecodable: streams are cut anywhere. Later on, it is damage.
+
+    Raises:
+        av.FFmpegError: the stream is damaged.
+    """
+    # The same guesses for what is missing, however many cores there are; a clip has one core anyway.
+    stream.codec_context.thread_count = 1
+    started = False
+    for packet in container.demux(stream):
+        try:
+            frames = packet.decode()
+        except av.InvalidDataError:
+            if started:
+                raise
+            continue
+        started = started or bool(frames)
+        yield from frames
+
+
+def _first_frame(container: av.container.InputContainer, stream: av.VideoStream) -> av.VideoFrame | None:
+    if not codec_name(stream):
+        return None
+    try:
+        return next(decoded(container, stream), None)
+    except av.FFmpegError:
+        return None
 
 
 def orientation(frame: av.VideoFrame) -> Orientation:

@@ -31,7 +31,7 @@ class DecodePool:
 
     Args:
         workers: processes, at least 1; each decodes one clip at a time.
-        deadline_seconds: wall-clock time that one clip may take before it is given up.
+        deadline_seconds: wall-clock time that one clip may take before it is given up; infinity for no limit.
         clips_per_process: a process is replaced after this many clips, as decord's memory grows with use.
         decode: the function that runs in the processes, importable there by its name.
 

@@ -56,7 +56,8 @@ class DecodeProcess:
         if answer is not None:  # it came at the last moment, from a process that is ended by now
             return answer
         if overran:
-            return FailedClip(job.clip_id, f"{job.path}: not decoded within {self._deadline:g} s.")
+            more = "`ta2n extract --retry-failed --deadline SECONDS` gives it more"
+            return FailedClip(job.clip_id, f"{job.path}: not decoded within {self._deadline:g} s; {more}.")
         return FailedClip(job.clip_id, f"{job.path}: the decoding process {_how_it_ended(code)}.")
 
     def kill(self) -> None:
@@ -120,7 +121,8 @@ def _await_answer(child: Child, seconds: float) -> tuple[Any, bool]:
         overran.set()
         child.kill()
 
-    timer = threading.Timer(seconds, give_up)
+    # No thread can wait longer, some 300 years: an infinite deadline is none.
+    timer = threading.Timer(min(seconds, threading.TIMEOUT_MAX), give_up)
     timer.daemon = True
     timer.start()
     try:

@@ -48,11 +48,12 @@ def read_video(path: Path, pick: Pick, size: Size) -> Frames:
     Raises:
         DecodeError: when the file is not a video that can be read from the first frame to the last.
     """
-    if path.stat().st_size == 0:
-        raise DecodeError(f"{path}: the file is empty.")
     size = _resized(path, size)
     reader = _open(path, size)
-    frame_count, guess = 0, _visible_frames(reader)
+    try:
+        frame_count, guess = 0, _visible_frames(reader)
+    except IndexError as error:
+        raise DecodeError(f"{path}: the file is cut off or damaged: nothing says when its frames are shown.") from error
     for attempt in range(READS_AT_MOST):
         reader = reader if attempt == 0 else _open(path, size)
         # Without a known key frame to skip to, every frame is converted: slower, and the count is exact.
@@ -96,10 +97,14 @@ def _why_not_opened(error: Exception) -> str:
         return "the file holds no video stream."
     if "av_read_frame" in text:
         return "the file is cut off or damaged: its packets cannot be read to the end."
+    if "buffer source" in text:  # whose pixel format the first frame would have told
+        return "the video holds no frame that can be decoded."
     if isinstance(error, UnicodeEncodeError):
         return "the name of the file is not valid UTF-8; rename it."
     if isinstance(error, AssertionError):
         return "the video holds no frames."
+    if isinstance(error, decord.DECORDError):
+        return "the headers of the file are damaged or say too little."
     return "the file is not a video that can be opened."
 
 

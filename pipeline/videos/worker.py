@@ -8,9 +8,11 @@ import pickle
 import queue
 import sys
 import threading
+from dataclasses import replace
 from typing import Any, BinaryIO
 
 from ta2n.cache_schema.errors import DecodeError
+from ta2n.pipeline.videos.damage import ErrorMessages, report_errors
 from ta2n.pipeline.videos.decode import Decode, DecodedClip, DecodeJob, FailedClip
 
 # What the parent starts. The first pickle is the parent's search path: later ones name functions to be found on it.
@@ -32,16 +34,17 @@ def main() -> None:
         _send(answers, f"{type(error).__name__}: {error}")
         sys.exit(1)
     _send(answers, "")
-    _silence(sys.stderr.fileno())
+    messages = ErrorMessages()
     jobs: queue.SimpleQueue[DecodeJob] = queue.SimpleQueue()
     threading.Thread(target=_read_jobs, args=(jobs,), daemon=True).start()
     while True:
-        _send(answers, _answer(decode, jobs.get()))
+        _send(answers, _answer(decode, jobs.get(), messages))
 
 
-def _answer(decode: Decode, job: DecodeJob) -> DecodedClip | FailedClip:
+def _answer(decode: Decode, job: DecodeJob, messages: ErrorMessages) -> DecodedClip | FailedClip:
+    messages.take()
     try:
-        return decode(job)
+        return replace(decode(job), concealed=messages.take())
     except DecodeError as error:
         return FailedClip(job.clip_id, str(error))
     except Exception as error:
@@ -60,23 +63,18 @@ def _read_jobs(jobs: "queue.SimpleQueue[DecodeJob]") -> None:
 def _take_over_standard_output() -> BinaryIO:
     """The parent's end of standard output for answers only; whatever else prints goes nowhere."""
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
-    _silence(sys.stdout.fileno())
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
     return answers
 
 
-def _silence(descriptor: int) -> None:
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, descriptor)
-    os.close(nowhere)
-
-
 def _prepare() -> None:
-    """Imports the decoder before the first clip, so that a broken installation is one clear error."""
-    import decord
-
+    """Imports the decoders before the first clip, so that a broken installation is one clear error."""
+    import ta2n.pipeline.videos.av_reader  # PyAV before decord, see `report_errors`
     import ta2n.pipeline.videos.reader  # noqa: F401
 
-    decord.logging.set_level(decord.logging.QUIET)
+    report_errors()
 
 
 def _send(answers: BinaryIO, message: Any) -> None:

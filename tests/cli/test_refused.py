@@ -146,7 +146,7 @@ REFUSED = [
     ((*IMPORT, "--seed", "1"), "--seed splits the classes of a file that says no splits"),
     ((*IMPORT, "--ids", "x"), "--ids goes with --features and --labels"),
     ((*FOREIGN, "--compression", "zstd"), "--compression is for files that ta2n exported"),
-    ((*FOREIGN, "--split-file", "splits.json"), "3 of its classes have no clip"),
+    ((*FOREIGN, "--axes", "VTC", "--split-file", "splits.json"), "3 of its classes have no clip"),
     ((*CHECK, "--workers", "2"), "--workers is for --decode COUNT"),
     ((*CHECK, "--root", "clips"), "--root goes with one of ucf101"),
     # Files where folders are expected, and folders where files are.

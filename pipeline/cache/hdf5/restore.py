@@ -8,10 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ta2n.cache_schema.lock import writing
-from ta2n.cache_schema.manifest import SCHEMA_VERSION
+from ta2n.cache_schema.manifest import SCHEMA_VERSION, Manifest
 from ta2n.cache_schema.values import State, digest
 from ta2n.pipeline.cache.hdf5.source import Hdf5Source
 from ta2n.pipeline.cache.names import named_store
+from ta2n.pipeline.cache.sources import Source
 from ta2n.pipeline.cache.verify import sound_map
 from ta2n.pipeline.cache.writer import COLUMNS, CacheWriter
 
@@ -43,7 +44,7 @@ def import_hdf5(
     with writing(path, "ta2n cache import"):
         writer = CacheWriter(
             path,
-            dataclasses.replace(source.manifest, split_hash=source.videos.hash(), schema_version=SCHEMA_VERSION),
+            written_manifest(source),
             source.videos,
             map_shape=(channels, frames, height, width),
             shard_size=source.shard_size,
@@ -68,6 +69,11 @@ def import_hdf5(
             if on_clips:
                 on_clips(rows.stop)
     return path, kept
+
+
+def written_manifest(source: Source) -> Manifest:
+    """The manifest of the store that a file becomes: of today's version, whatever the file's is."""
+    return dataclasses.replace(source.manifest, split_hash=source.videos.hash(), schema_version=SCHEMA_VERSION)
 
 
 def _wanted(ours: NDArray[np.uint8], theirs: NDArray[np.uint8]) -> NDArray[np.bool_]:

@@ -10,6 +10,7 @@ import shared_data
 from dataset_trees import listed, plant, usual_path, without_time
 
 from ta2n.pipeline.datasets.check import Check, check_clips, check_copy
+from ta2n.pipeline.datasets.forms import without_suffix
 from ta2n.pipeline.datasets.lists import Listed
 from ta2n.pipeline.datasets.published import PUBLISHED, NamedDataset
 from ta2n.pipeline.datasets.scan import scan_copy
@@ -40,13 +41,13 @@ def test_a_copy_with_missing_renamed_doubled_and_broken_members(name: str, root:
     plant(root, ["readme.txt", "extra/no video of any list.avi"])
     found = check(name, root)
     assert set(found.missing) == {videos[place].id for place in missing}
-    assert set(found.duplicates) == {videos[place].id for place in doubled}
+    assert found.duplicates == {}
+    assert {without_suffix(path) for path in found.copies} == {without_suffix(paths[place]) for place in doubled}
     assert set(found.unreadable) == {videos[place].id for place in broken}
     assert all(reason.endswith("the file is empty") for reason in found.unreadable.values())
-    assert len(found.found) == len(videos) - len(missing | doubled | broken)
-    assert {videos[place].id for place in renamed} <= found.found.keys()
+    assert len(found.found) == len(videos) - len(missing | broken)
+    assert {videos[place].id for place in renamed | doubled} <= found.found.keys()
     assert found.extra == ("extra/no video of any list.avi",)
-    assert found.copies == ()
     assert sum(found.rules.values()) == len(found.found) + len(broken)
     assert [split.split for split in found.splits] == ["train", "val", "test"]
     assert all(split.possible and split.enough == split.classes for split in found.splits)
@@ -123,6 +124,21 @@ def test_a_link_that_leads_nowhere_is_unreadable(root: Path) -> None:
     found = check_copy(VIDEOS, scan_copy(root), UCF101, way=2, shot=1, queries=1)
     assert found.unreadable == {"A/v_0": "A/v_0.avi: no such file or directory"}
     assert len(found.missing) == len(VIDEOS) - 1
+
+
+def test_links_to_themselves_and_pipes_cost_themselves_only(root: Path) -> None:
+    plant(root, (f"A/v_{number}.avi" for number in range(3, 10)))
+    (root / "A/v_0.avi").symlink_to("v_0.avi")
+    (root / "A/v_1").symlink_to("v_1")
+    os.mkfifo(root / "A/v_2.avi")
+    (root / "ring").symlink_to("ring")
+    found = check_copy(VIDEOS, scan_copy(root), UCF101, way=2, shot=1, queries=1)
+    assert found.unreadable == {
+        "A/v_0": "A/v_0.avi: too many levels of symbolic links",
+        "A/v_2": "A/v_2.avi: is no file but a pipe, socket or device",
+    }
+    assert sorted(found.found) == [f"A/v_{number}" for number in range(3, 10)]
+    assert "A/v_1" in found.missing
 
 
 def test_a_folder_that_is_its_own_list(root: Path) -> None:

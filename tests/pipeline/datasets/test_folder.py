@@ -107,6 +107,54 @@ def test_links_are_followed_and_broken_ones_told(tmp_path: Path) -> None:
     assert any("a/gone.avi" in note for note in scan_folder(root).notes)
 
 
+def odd_entries(folder: Path) -> None:
+    """One of everything that is neither a file nor a folder, under the names of clips and frames."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "loop.mp4").symlink_to("loop.mp4")
+    (folder / "ring").symlink_to("ring")
+    (folder / "gone.avi").symlink_to("nowhere.avi")
+    (folder / "gone.jpg").symlink_to("nowhere.jpg")
+    os.mkfifo(folder / "pipe.mp4")
+    os.mkfifo(folder / "pipe.png")
+
+
+ODD = ["gone.avi", "gone.jpg", "loop.mp4", "pipe.mp4", "pipe.png", "ring"]
+
+
+@pytest.mark.parametrize("below", ["", "a", "train", "train/a", "a/frames"])
+def test_what_is_no_file_costs_itself_only_and_is_named(tmp_path: Path, below: str) -> None:
+    split = "train/" if below.startswith("train") else ""
+    touch(tmp_path, *(f"{split}a/{number}.avi" for number in range(6)), f"{split}a/frames/1.jpg", f"{split}b/1.avi")
+    clips = [clip.id for clip in scan_folder(tmp_path).clips]
+    odd_entries(tmp_path / below)
+    found = scan_folder(tmp_path)
+    assert [clip.id for clip in found.clips] == clips
+    named = [f"{below}/{name}" if below else name for name in ODD[:3]]
+    assert f"Links that lead nowhere, pipes and devices are ignored (6): {', '.join(named)} and 3 more." in found.notes
+
+
+@pytest.mark.parametrize("below", ["b", "a/frames", "train", "train/a"])
+def test_a_folder_that_cannot_be_listed_costs_itself_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, below: str
+) -> None:
+    split = "train/" if below.startswith("train") else ""
+    touch(
+        tmp_path, f"{split}a/1.avi", f"{split}a/frames/1.jpg", f"{split}b/1.avi", "test/c/1.avi" if split else "c/1.avi"
+    )
+    clips = [clip.id for clip in scan_folder(tmp_path).clips if not clip.id.startswith(below)]
+    scandir = os.scandir
+
+    def refuse(folder: Path) -> object:
+        if folder == tmp_path / below:
+            raise PermissionError(13, "Permission denied")
+        return scandir(folder)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    found = scan_folder(tmp_path)
+    assert [clip.id for clip in found.clips] == clips
+    assert f"Folders cannot be listed and are ignored: Permission denied (1): {below}." in found.notes
+
+
 def test_a_name_that_is_no_utf8_is_left_out_and_told(tmp_path: Path) -> None:
     touch(tmp_path, "a/good.avi")
     try:

@@ -8,7 +8,8 @@ import pytest
 import shared_data
 
 from ta2n.cache_schema.errors import InputError, MissingError
-from ta2n.pipeline.datasets.lists import Listed, find_lists, parse_list, read_lists, without_suffix
+from ta2n.pipeline.datasets.forms import without_suffix
+from ta2n.pipeline.datasets.lists import Listed, find_lists, parse_list, read_lists
 from ta2n.pipeline.datasets.published import PUBLISHED
 
 UCF101 = PUBLISHED["ucf101"]

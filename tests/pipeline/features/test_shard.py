@@ -1,5 +1,6 @@
 """One shard: its receipt, and clips that are not those of their rows."""
 
+import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -69,3 +70,12 @@ def test_rows_that_were_done_keep_their_maps(plan: Plan, tmp_path: Path) -> None
     after = FeatureCache.open(tmp_path / "clips.zarr")
     assert torch.equal(after.read([1]), before)
     assert after.done.tolist() == [True] * 3 + [False] * 2
+
+
+def test_the_decoder_of_each_clip_and_what_it_concealed_are_kept(plan: Plan, tmp_path: Path) -> None:
+    told = [dataclasses.replace(clip("clip0"), decoder="pyav", concealed=3), clip("clip1"), clip("clip2")]
+    told[2] = dataclasses.replace(told[2], decoder="decord", concealed=0)
+    run(plan, tmp_path / "clips.zarr", list(told), range(3), [0, 1, 2])
+    cache = FeatureCache.open(tmp_path / "clips.zarr")
+    assert cache.concealed() == [("clip0", "pyav", 3)]
+    assert cache.decoders() == {"not told": 1, "decord": 1, "pyav": 1}

@@ -1,5 +1,6 @@
 """Decoded frames against a plain decode of the whole file by PyAV: the right frames, or a reason."""
 
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -212,6 +213,15 @@ def test_a_name_that_ffmpeg_would_take_for_a_protocol_is_a_file(
 def test_a_missing_file_is_named() -> None:
     with pytest.raises(DecodeError, match=r"nowhere\.mp4: there is no such file or folder"):
         decode_clip(job(Path("nowhere.mp4")))
+
+
+def test_what_is_no_file_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.mp4")
+    (tmp_path / "loop.mp4").symlink_to("loop.mp4")
+    with pytest.raises(DecodeError, match=r"pipe\.mp4: is no file but a pipe, socket or device\."):
+        decode_clip(job(tmp_path / "pipe.mp4"))
+    with pytest.raises(DecodeError, match=r"loop\.mp4: cannot be read \(Too many levels of symbolic links\)\."):
+        decode_clip(job(tmp_path / "loop.mp4"))
 
 
 def test_a_job_that_makes_no_sense_is_no_fault_of_the_clip(tmp_path: Path) -> None:

@@ -9,7 +9,8 @@ from PIL import ExifTags, Image
 
 from ta2n.cache_schema.errors import DecodeError
 from ta2n.pipeline.videos.decode import DecodedClip, DecodeJob, decode_clip
-from ta2n.pipeline.videos.frames import list_frames, read_frame_folder
+from ta2n.pipeline.videos.frames import read_frame_folder
+from ta2n.pipeline.videos.series import list_frames
 
 
 def decode(folder: Path, *, frames: int = 3, size: tuple[int, int] | None = None) -> DecodedClip:
@@ -116,4 +117,6 @@ def test_frames_of_several_series_are_refused_by_their_names(tmp_path: Path) -> 
     for name in ("img_1.png", "img_2.png", "flow_x_1.png"):
         Image.new("RGB", (4, 4)).save(tmp_path / name)
     with pytest.raises(DecodeError, match=r"several series of frames: flow_x_\* \(1\), img_\* \(2\)"):
-        read_frame_folder(tmp_path, lambda count: np.arange(count, dtype=np.int32), None)
+        decode(tmp_path)
+    taken = decode_clip(DecodeJob("a", tmp_path, "tsn", 2, 1, 0, None, "img_*"))
+    assert (taken.frame_count, taken.decoder) == (2, "images")

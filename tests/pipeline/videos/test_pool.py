@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import types
 from collections.abc import Iterator
 from pathlib import Path
@@ -47,7 +48,17 @@ def test_clips_come_back_in_order_and_a_bad_one_costs_itself_only() -> None:
 
 def test_a_clip_that_hangs_is_given_up_at_the_deadline() -> None:
     with DecodePool(workers=1, deadline_seconds=0.5, decode=obey) as pool:
-        assert reasons(pool, "a", "hang", "b") == ["", "clip.avi: not decoded within 0.5 s.", ""]
+        more = "`ta2n extract --retry-failed --deadline SECONDS` gives it more"
+        assert reasons(pool, "a", "hang", "b") == ["", f"clip.avi: not decoded within 0.5 s; {more}.", ""]
+
+
+@pytest.mark.parametrize("seconds", [float("inf"), 1e300])
+def test_a_deadline_beyond_what_a_thread_can_wait_is_none(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+    raised: list[object] = []
+    monkeypatch.setattr(threading, "excepthook", raised.append)
+    with DecodePool(workers=1, deadline_seconds=seconds, decode=obey) as pool:
+        assert reasons(pool, "a", "b") == ["", ""]
+    assert raised == []
 
 
 def test_a_process_that_died_while_idle_costs_no_clip() -> None:
