@@ -173,7 +173,7 @@ def test_an_array_that_is_not_what_was_written_is_named(tmp_path: Path, name: st
             del opened[name]
             opened[name] = values[:-1] if damage == "length" else values.view(values.dtype.newbyteorder(">"))
             opened[name].attrs["sha256"] = kept
-    if damage == "type" and (values.dtype.itemsize == 1 or not values.any()):
+    if damage == "type" and np.array_equal(values, values.view(values.dtype.newbyteorder(">"))):
         assert np.array_equal(Hdf5Source(file).column(name), values)
         return
     with pytest.raises(DamagedCacheError, match=f"array '{name}' is not what was written"):
