@@ -159,7 +159,7 @@ def export(
     if file.suffix not in SUFFIXES:
         raise InputError(f"{file}: a file's form is told by its name; end it in {' or '.join(SUFFIXES)}")
     require_file(file, "FILE")
-    opened = FeatureCache.open(cache, dataset)
+    opened, before = FeatureCache.open(cache, dataset), file.exists()
     with progress("exporting", len(opened), "clips") as bar:
         kept = export_hdf5(opened, file, compression=compression, on_clips=bar)
     values: dict[str, Any] = {
@@ -170,6 +170,12 @@ def export(
     }
     if as_json:
         print_json(values)
+    elif before:
+        stdout().print(
+            f"{file}: is there already and holds the same: {values['clips']} clips, {size(values['bytes'])}",
+            markup=False,
+            soft_wrap=True,
+        )
     else:
         stdout().print(
             f"{values['clips']} clips ({kept} maps from before), {size(values['bytes'])} in {file}", markup=False
