@@ -1,7 +1,6 @@
 """Whether a file that is there is the finished export of a store, and what killed exports left beside it."""
 
 import hashlib
-import json
 import re
 import shutil
 from collections.abc import Callable
@@ -10,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ta2n.cache_schema.errors import CacheError, InputError, MissingError
+from ta2n.cache_schema.plain_json import to_json
 from ta2n.cache_schema.values import State
 from ta2n.pipeline.cache.hdf5.source import Hdf5Source
 from ta2n.pipeline.cache.reader import FeatureCache
@@ -25,8 +25,8 @@ def identity(source: Source, form: str) -> str:
         source: the store, or an export of it.
         form: compression of the export's maps: ``none``, ``gzip`` or ``lzf``.
     """
-    about = json.dumps([source.manifest.to_dict(), source.shape, source.shard_size, source.compression, form])
-    found = hashlib.sha256(about.encode() + json.dumps(source.videos.checksums).encode())
+    about = to_json([source.manifest.to_dict(), source.shape, source.shard_size, source.compression, form])
+    found = hashlib.sha256(about.encode() + to_json(source.videos.checksums).encode())
     for name in COLUMNS:
         found.update(np.ascontiguousarray(source.column(name)).tobytes())
     return found.hexdigest()[:16]
