@@ -118,8 +118,8 @@ def _verify(path: Path) -> tuple[int, list[tuple[str, str]], dict[str, Any]]:
     from ta2n.pipeline.cache.verify import damaged_clips
 
     opened = FeatureCache.open(path, check=False)
-    total = int((opened.state != State.PENDING).any(axis=1).sum())
-    with progress("verifying", total, "clips") as bar:
+    total = int((opened.state == State.DONE).any(axis=1).sum())
+    with progress("verifying", int((opened.state != State.PENDING).any(axis=1).sum()), "clips") as bar:
         damaged = damaged_clips(opened, on_clip=bar)
     left = [] if path.is_file() else left_overs(path)
     for file in left:

@@ -108,7 +108,7 @@ def require_options(method: str, options: Mapping[str, Any]) -> None:
             raise InputError(f"--option {name}: {_SAID_ELSEWHERE[name]}")
         usual = 0 if name == "project" else known[name].default if name in known else value
         if not _is_like(value, usual):
-            raise InputError(f"--option {name}={to_json(value)}: expected {_words(usual)}")
+            raise InputError(f"--option {name}={value}: expected {_words(usual)}")
 
 
 def _is_like(value: object, usual: object) -> bool:

@@ -169,7 +169,7 @@ SMALL = ("--way", "3", "--episodes", "20", "--json")
             ("import", "OTHER", "out", "--features", "x", "--labels", "y", "--name", "../z"),
             "'../z' is no name of a store",
         ),
-        (("import", "OTHER", "out", "--features", "x", "--labels", "y", "--name", ""), "'' is no name of a store"),
+        (("import", "OTHER", "out", "--features", "x", "--labels", "y", "--name", ""), "--name is followed by nothing"),
         (("import", "OTHER", "out", "--features", "x", "--labels", "y", "--axes", "VT"), "--axes VT: does not name"),
         (("import", "OTHER", "out", "--features", "x", "--labels", "y"), "say which by --axes"),
     ],
