@@ -95,7 +95,7 @@ def test_names_that_are_no_utf8_are_left_out_and_a_root_of_that_kind_is_refused(
     assert FeatureCache.open(tmp_path / "feats").videos.id.tolist() == ["run/v1", "sit/v1"]
     for root in (tmp_path / odd, tmp_path / odd / "inner"):
         shutil.copytree(clips, root, dirs_exist_ok=True)
-        with pytest.raises(InputError, match="bad\udcff.*: this path is not UTF-8, so no store can name it"):
+        with pytest.raises(InputError, match="this path is not UTF-8, so no store can name it"):
             resolve(root)
     (tmp_path / "link").symlink_to(tmp_path / odd)
     with pytest.raises(InputError, match="this path is not valid UTF-8"):
