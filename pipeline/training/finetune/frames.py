@@ -89,8 +89,9 @@ class ClipFrames:
         for row, clip in zip(rows.tolist(), self.pool.map(jobs), strict=True):
             file = self.root / str(self.cache.videos.path[row])
             if isinstance(clip, FailedClip):
-                reason = clip.reason.removeprefix(f"{file}: ")
-                raise DecodeError(f"{file}: {reason} It was read when {self.cache.path} was made; put it back")
+                # Of a folder of frames the reason names a file in it.
+                reason = clip.reason if str(file) in clip.reason else f"{file}: {clip.reason}"
+                raise DecodeError(f"{reason} It was read when {self.cache.path} was made; put it back")
             expected = int(self.cache.frame_count[row])
             if clip.frame_count != expected:
                 raise DecodeError(
