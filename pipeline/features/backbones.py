@@ -46,8 +46,18 @@ def load_backbone(name: str, weights: str | None = None, *, seed: int = 0) -> Ba
         InputError: the name or the weights are unknown, or a state dict does not fit.
         MissingError: the weights cannot be downloaded here, or an optional package is missing.
     """
+    found = load_unfolded(name, weights, seed=seed)
+    return Backbone(found.spec, frozen(found.module))
+
+
+def load_unfolded(name: str, weights: str | None = None, *, seed: int = 0) -> Backbone:
+    """Loads a backbone as it can be trained: with its batch norm in place, in evaluation mode.
+
+    Arguments and errors are those of :func:`load_backbone`.
+    """
     require_backbone(name)
-    return BACKBONES[name](name, weights, seed)
+    found = BACKBONES[name](name, weights, seed)
+    return Backbone(found.spec, found.module.eval())
 
 
 def require_backbone(name: str) -> None:
@@ -102,7 +112,7 @@ def _resnet(name: str, weights: str | None, seed: int) -> Backbone:
         source=weights,
         seed=seed,
     )
-    return Backbone(spec, _frozen(trunk))
+    return Backbone(spec, trunk)
 
 
 def _efficientnet_lite0(name: str, weights: str | None, seed: int) -> Backbone:
@@ -135,7 +145,7 @@ def _efficientnet_lite0(name: str, weights: str | None, seed: int) -> Backbone:
         source=weights,
         seed=seed,
     )
-    return Backbone(spec, _frozen(module))
+    return Backbone(spec, module)
 
 
 BACKBONES: dict[str, Callable[[str, str | None, int], Backbone]] = {
@@ -206,5 +216,6 @@ def _load_strictly(network: nn.Module, state: dict[str, Tensor], *, source: str,
     network.load_state_dict(given, strict=False)
 
 
-def _frozen(module: nn.Module) -> nn.Module:
+def frozen(module: nn.Module) -> nn.Module:
+    """The network as features are taken from it, changed in place: batch norm folded, no gradients, channels last."""
     return fold_batch_norm(module.eval().requires_grad_(False)).to(memory_format=torch.channels_last)
