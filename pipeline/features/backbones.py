@@ -3,7 +3,6 @@
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from urllib.error import URLError
 
@@ -15,6 +14,7 @@ from ta2n.cache_schema.errors import InputError, MissingError
 from ta2n.pipeline.features import efficientnet_lite as lite
 from ta2n.pipeline.features.networks import (
     Backbone,
+    at_layer,
     frozen,
     network_of,
     require_layer,
@@ -27,7 +27,9 @@ from ta2n.pipeline.features.weights import read_state_dict
 
 __all__ = [
     "Backbone",
+    "frozen",
     "load_backbone",
+    "load_unfolded",
     "rebuild",
     "require_backbone",
     "trained_network",
@@ -37,17 +39,8 @@ __all__ = [
 _DOWNLOAD_TIMEOUT_SECONDS = 30
 
 
-@dataclass(frozen=True)
-class Weights:
-    """A network with weights, as they were trained.
-
-    Attributes:
-        module: the whole network, see :class:`~ta2n.pipeline.features.networks.Network`.
-        label: name of the weights, as the manifest records it.
-    """
-
-    module: nn.Module
-    label: str
+_Weights = tuple[nn.Module, str]
+"""A whole network with weights, and their name as the manifest records it."""
 
 
 def load_backbone(name: str, weights: str | None = None, *, seed: int = 0, layer: str | None = None) -> Backbone:
@@ -64,12 +57,33 @@ def load_backbone(name: str, weights: str | None = None, *, seed: int = 0, layer
         InputError: the name, the weights or the layer are unknown, or a state dict does not fit.
         MissingError: the weights cannot be downloaded here, or an optional package is missing.
     """
+    found = load_unfolded(name, weights, seed=seed, layer=layer)
+    return Backbone(found.spec, frozen(network_of(name).part(found.module, None, found.spec.layer)))
+
+
+def load_unfolded(name: str, weights: str | None = None, *, seed: int = 0, layer: str | None = None) -> Backbone:
+    """Loads a backbone as it can be trained: the whole network, its batch norm in place, in evaluation mode.
+
+    Arguments and errors are those of :func:`load_backbone`; the layer is the spec's alone.
+    """
     require_backbone(name, layer)
     if weights is not None and is_tuned(Path(weights)):
         raise InputError(f"{weights}: holds a fine-tuned backbone beside its head; give it with --checkpoint instead")
-    found = _LOADERS[name](name, weights, seed)
-    spec = _spec(name, found, layer=layer, source=weights, seed=seed)
-    return Backbone(spec, frozen(network_of(name).part(found.module, None, spec.layer)))
+    module, label = _LOADERS[name](name, weights, seed)
+    network = network_of(name)
+    spec = BackboneSpec(
+        name=name,
+        weights=label,
+        # Of the whole network, so that the layers behind the stored one are known to be the same, too.
+        weights_sha256=weights_sha256(module),
+        layer=network.last,
+        channels=network.layers[network.last][0],
+        mean=network.mean,
+        std=network.std,
+        source=weights,
+        seed=seed,
+    )
+    return Backbone(at_layer(spec, layer), module.eval())
 
 
 def require_backbone(name: str, layer: str | None = None) -> None:
@@ -92,7 +106,7 @@ def rebuild(spec: BackboneSpec) -> nn.Module:
 
 
 def trained_network(spec: BackboneSpec) -> nn.Module:
-    """The whole network of a spec with its weights, whatever its layer: batch norm in place, in evaluation mode.
+    """The whole network that a spec describes, whatever its layer: batch norm in place, in evaluation mode.
 
     Raises:
         InputError: its weights are others than the spec's, for instance because the file has changed.
@@ -101,7 +115,7 @@ def trained_network(spec: BackboneSpec) -> nn.Module:
     if spec.source is not None and is_tuned(Path(spec.source)):
         return tuned_network(spec, read_tuned(Path(spec.source))[1])
     require_backbone(spec.name, spec.layer)
-    module = _LOADERS[spec.name](spec.name, spec.source, spec.seed).module
+    module = _LOADERS[spec.name](spec.name, spec.source, spec.seed)[0]
     if (found := weights_sha256(module)) != spec.weights_sha256:
         raise InputError(
             f"the weights {spec.source or spec.weights!r} of {spec.name} are others than planned (sha256 "
@@ -110,25 +124,7 @@ def trained_network(spec: BackboneSpec) -> nn.Module:
     return module.eval()
 
 
-def _spec(name: str, found: Weights, *, layer: str | None, source: str | None, seed: int) -> BackboneSpec:
-    network, layer = network_of(name), require_layer(name, layer)
-    channels, size = network.layers[layer]
-    return BackboneSpec(
-        name=name,
-        weights=found.label,
-        # Of the whole network, so that the layers behind the stored one are known to be the same, too.
-        weights_sha256=weights_sha256(found.module),
-        layer=layer,
-        channels=channels,
-        mean=network.mean,
-        std=network.std,
-        map_size=size,
-        source=source,
-        seed=seed,
-    )
-
-
-def _resnet(name: str, weights: str | None, seed: int) -> Weights:
+def _resnet(name: str, weights: str | None, seed: int) -> _Weights:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         # Without zero-initialised residual branches, random weights overflow float16 by the last stage.
@@ -141,10 +137,10 @@ def _resnet(name: str, weights: str | None, seed: int) -> Weights:
         _load_strictly(network, read_state_dict(Path(weights or "")), source=str(weights), ignored=("fc.",))
     else:
         _load_strictly(network, _published_weights(name, label), source=label, ignored=("fc.",))
-    return Weights(resnet_trunk(network), label)
+    return resnet_trunk(network), label
 
 
-def _efficientnet_lite0(name: str, weights: str | None, seed: int) -> Weights:
+def _efficientnet_lite0(name: str, weights: str | None, seed: int) -> _Weights:
     label = weights or "imagenet"
     module: nn.Module
     if label == "random":
@@ -161,10 +157,10 @@ def _efficientnet_lite0(name: str, weights: str | None, seed: int) -> Weights:
         module, label = lite.efficientnet_lite0(Path(label)), Path(label).name
     else:
         raise InputError(f"{name} has no weights {label!r}; choose imagenet, random, or the path of a state dict")
-    return Weights(module, label)
+    return module, label
 
 
-_LOADERS: dict[str, Callable[[str, str | None, int], Weights]] = {
+_LOADERS: dict[str, Callable[[str, str | None, int], _Weights]] = {
     "resnet50": _resnet,
     "resnet18": _resnet,
     "resnet34": _resnet,

@@ -33,14 +33,11 @@ STAGES = (
     (4, 5, 2, 6, 192),
     (1, 3, 1, 6, 320),
 )
-LAYERS = {
-    **{
-        f"stage{number}": (STAGES[number - 1][4], side)
-        for number, side in enumerate((112, 56, 28, 14, 14, 7, 7), start=1)
-    },
-    "head": (CHANNELS, 7),
-}
-"""Layers whose maps can be taken: the stages of blocks, and the last convolution; (C, H = W) of 224 pixels."""
+# Sides of the maps of each stage's blocks, of images of 224 pixels.
+_SIDES = (112, 56, 28, 14, 14, 7, 7)
+_CHANNELS_AND_SIDES = [(stage[4], side) for stage, side in zip(STAGES, _SIDES, strict=True) for _ in range(stage[0])]
+LAYERS = {**{f"blocks{number}": sizes for number, sizes in enumerate(_CHANNELS_AND_SIDES)}, "head": (CHANNELS, 7)}
+"""Layers whose maps can be taken: the blocks, and the last convolution; (C, H = W) of images of 224 pixels."""
 CLASSIFIER = {"_fc.weight", "_fc.bias"}
 
 
@@ -165,8 +162,7 @@ def _blocks_until(layer: str | None) -> int:
     """The number of blocks from the images to the end of a layer."""
     if layer is None:
         return 0
-    stages = len(STAGES) if layer == "head" else int(layer.removeprefix("stage"))
-    return sum(stage[0] for stage in STAGES[:stages])
+    return len(_CHANNELS_AND_SIDES) if layer == "head" else 1 + int(layer.removeprefix("blocks"))
 
 
 def efficientnet_lite0(weights_file: Path | None = None) -> nn.Module:

@@ -1,5 +1,6 @@
 """Networks by name as they are trained: batch norm in its place, and layers at which they can be cut in two."""
 
+import dataclasses
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -76,6 +77,17 @@ def require_layer(name: str, layer: str | None) -> str:
     if layer not in network.layers:
         raise InputError(f"{name} has no layer {layer!r}; choose one of {', '.join(network.layers)}")
     return layer
+
+
+def at_layer(spec: BackboneSpec, layer: str | None) -> BackboneSpec:
+    """The same weights, and the maps of another layer; None is the network's last.
+
+    Raises:
+        InputError: the network has no such layer; lists those it has.
+    """
+    layer = require_layer(spec.name, layer)
+    channels, size = network_of(spec.name).layers[layer]
+    return dataclasses.replace(spec, layer=layer, channels=channels, map_size=size)
 
 
 def weights_sha256(module: nn.Module) -> str:
