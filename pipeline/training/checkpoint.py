@@ -53,7 +53,9 @@ class Checkpoint:
             head = build_head(**self.metadata["head"])
         except Exception as error:  # whatever a constructor makes of an odd option
             raise InputError(f"{self._name}: its header's head cannot be built: {_one_line(error)}") from error
-        load_weights(head, self.tensors, self._name)
+        tuned = "backbone" in self.metadata
+        own = {name: one for name, one in self.tensors.items() if not (tuned and name.startswith("backbone."))}
+        load_weights(head, own, self._name)
         return head.eval()
 
     def notes(self) -> list[str]:
