@@ -79,7 +79,8 @@ def verify(
         for name, problem in damaged:
             stdout().print(f"{name}: {problem}", markup=False)
         state = "to be extracted again" if repair else "damaged"
-        stdout().print(f"{checked} clips checked, {len(damaged)} {state}", markup=False)
+        waiting = f", {values['pending']} pending" if values.get("pending") and not repair else ""
+        stdout().print(f"{checked} clips checked, {len(damaged)} {state}{waiting}", markup=False)
     if damaged and repair:
         note("run the same `ta2n extract` again: it does just these clips")
     elif damaged:
@@ -125,7 +126,9 @@ def _verify(path: Path) -> tuple[int, list[tuple[str, str]], dict[str, Any]]:
     for file in left:
         note(f"note: {file} is unfinished: of a run that is writing now, or has ended; the next run removes it")
     listed = [{"id": name, "problem": problem} for name, problem in damaged]
-    return total, damaged, {"checked": total, "damaged": listed, "left_over": [str(file) for file in left]}
+    pending = int((opened.state == State.PENDING).any(axis=1).sum())
+    values = {"checked": total, "damaged": listed, "pending": pending, "left_over": [str(file) for file in left]}
+    return total, damaged, values
 
 
 def _rows(path: Path) -> int:

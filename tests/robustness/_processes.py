@@ -159,7 +159,10 @@ def cold(arguments: Sequence[str | Path]) -> Callable[[], int]:
     """The command line as a person starts it, in a new interpreter in the place of the child."""
 
     def run() -> int:
-        os.execv(sys.executable, [sys.executable, "-c", _COLD, *(str(argument) for argument in arguments)])
+        # As many threads as the forked ones: another number is another order of the same sums.
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        texts = [sys.executable, "-c", _COLD, *(str(argument) for argument in arguments)]
+        os.execve(sys.executable, texts, environment)
 
     return run
 
