@@ -32,7 +32,7 @@ def tuned_resnet18(seed: int = 1) -> nn.Module:
     generator = np.random.default_rng(seed)
     with torch.no_grad():
         for parameter in network.parameters():
-            parameter += torch.from_numpy(0.01 * generator.standard_normal(parameter.shape).astype(np.float32))
+            parameter.add_(torch.from_numpy(0.01 * generator.standard_normal(parameter.shape).astype(np.float32)))
     return network
 
 

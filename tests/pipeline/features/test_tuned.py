@@ -25,7 +25,7 @@ def tuned(name: str = "resnet18", layer: str | None = None) -> tuple[BackboneSpe
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for parameter in network.parameters():
-            parameter += 0.01 * torch.randn(parameter.shape, generator=generator)
+            parameter.add_(0.01 * torch.randn(parameter.shape, generator=generator))
     tensors = {f"backbone.{key}": value for key, value in network.state_dict().items()}
     return (
         dataclasses.replace(spec, weights_sha256=weights_sha256(network)),
