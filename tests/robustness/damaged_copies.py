@@ -3,8 +3,8 @@
     python tests/robustness/damaged_copies.py --count 200 --seed 0
 
 Held: every command gives the numbers of the undamaged one, says that clips are not extracted yet, or refuses in one
-line that names the file, and where one refuses a store `ta2n cache verify` has something to say too. Failed: other numbers,
-`unexpected`, a traceback, a crash.
+line that names the file, and where one refuses a store `ta2n cache verify` has something to say too. Failed: other
+numbers, `unexpected`, a traceback, a crash.
 """
 
 import json
