@@ -28,6 +28,7 @@ from ta2n.pipeline.heads.project import Projected
 from ta2n.pipeline.heads.protonet import ProtoNet
 from ta2n.pipeline.heads.ta2n import TA2N
 from ta2n.pipeline.heads.tarn import TARN
+from ta2n.pipeline.heads.team import TEAM
 from ta2n.pipeline.heads.trn import TRN
 from ta2n.pipeline.heads.trx import TRX
 from ta2n.pipeline.heads.tsn import TSN
@@ -46,6 +47,7 @@ HEADS: dict[str, Callable[..., Head]] = {
     "sc": partial(TA2N, ttm=False, tc=False),
     "ttm+tc": partial(TA2N, sc=False),
     "tarn": TARN,
+    "team": TEAM,
     "trn++": TRN,
     "trx": TRX,
     "tsn++": TSN,
