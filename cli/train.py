@@ -144,7 +144,7 @@ def report(result: "Result", plan: "TrainPlan", *, as_json: bool = False) -> Non
         early = f"; stopped after {settings.patience} epochs without a better one" if result.stopped_early else ""
         console.print(f"best val accuracy {100 * state.best_val:.2f} % ({when}){early}", markup=False)
     if result.seconds:
-        console.print(_times(result.seconds), markup=False)
+        console.print(times(result.seconds), markup=False)
     path = plan.cache.path
     where = f" --dataset {plan.cache.manifest.dataset}" if len(list(path.parent.glob("*.zarr"))) > 1 else ""
     console.print(
@@ -153,7 +153,8 @@ def report(result: "Result", plan: "TrainPlan", *, as_json: bool = False) -> Non
     )
 
 
-def _times(seconds: "Mapping[str, float]") -> str:
+def times(seconds: "Mapping[str, float]") -> str:
+    """Where the time of a run went, in one line."""
     total = sum(seconds.values())
     shares = ", ".join(f"{name} {100 * value / total:.1f} %" for name, value in seconds.items())
     return f"{duration(total)} of training: {shares}"

@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING
 
 from ta2n.pipeline.config.extraction import ExtractSettings
 from ta2n.pipeline.config.testing import EvaluateSettings
+from ta2n.pipeline.training.finetune.settings import FineTuneMachine, FineTuneSettings
 from ta2n.pipeline.training.settings import HeadOptions, Settings
 
 if TYPE_CHECKING:
     from ta2n.pipeline.config.resolve import Chosen
 
 TRAIN = (Settings, HeadOptions)
+FINETUNE = (FineTuneSettings, FineTuneMachine)
 RECIPE: Mapping[str, tuple[type, ...]] = {
     "extract": (ExtractSettings,),
     "train": TRAIN,

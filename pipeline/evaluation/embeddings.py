@@ -2,6 +2,7 @@
 
 import tempfile
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -9,11 +10,21 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ta2n.pipeline.cache.in_memory import free_bytes
-from ta2n.pipeline.cache.loader import MapLoader
 from ta2n.pipeline.evaluation.scratch import Scratch
 from ta2n.pipeline.heads import Embedding, Head
 
 _BATCH = 16
+
+
+class EvalMaps(Protocol):
+    """What reads the maps of a test: a :class:`~ta2n.pipeline.cache.loader.MapLoader`, or maps made elsewhere."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where the maps go."""
+
+    def test(self, rows: NDArray[np.int64]) -> Tensor:
+        """(B, C, T, H, W) of rows (B,): their deterministic view."""
 
 
 class Embeddings:
@@ -41,7 +52,7 @@ class Embeddings:
 
 def embed_all(
     head: Head,
-    loader: MapLoader,
+    loader: EvalMaps,
     rows: NDArray[np.int64],
     shot: int,
     memory_bytes: int | None = None,

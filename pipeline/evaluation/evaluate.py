@@ -10,9 +10,8 @@ from torch import Tensor
 
 from ta2n.cache_schema.errors import InputError
 from ta2n.pipeline.cache.in_memory import free_bytes
-from ta2n.pipeline.cache.loader import MapLoader
 from ta2n.pipeline.episodes import Episode, EpisodeSequence
-from ta2n.pipeline.evaluation.embeddings import Embeddings, embed_all
+from ta2n.pipeline.evaluation.embeddings import Embeddings, EvalMaps, embed_all
 from ta2n.pipeline.evaluation.scratch import Scratch
 from ta2n.pipeline.evaluation.strategy import Asked, Rows, Strategy, asked_for, may_ask_for, strategy
 from ta2n.pipeline.heads import Head
@@ -33,7 +32,7 @@ _LOG = logging.getLogger(__name__)
 @torch.inference_mode()
 def evaluate(
     head: Head,
-    loader: MapLoader,
+    loader: EvalMaps,
     episodes: EpisodeSequence,
     count: int,
     *,
@@ -106,7 +105,7 @@ def _pieces(episodes: EpisodeSequence, count: int) -> Iterator[list[Episode]]:
 
 def _one_by_one(
     head: Head,
-    loader: MapLoader,
+    loader: EvalMaps,
     pieces: Iterator[list[Episode]],
     count: int,
     shot: int,

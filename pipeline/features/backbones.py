@@ -80,6 +80,7 @@ def load_unfolded(name: str, weights: str | None = None, *, seed: int = 0, layer
         channels=network.layers[network.last][0],
         mean=network.mean,
         std=network.std,
+        image_size=network.image_size,
         source=weights,
         seed=seed,
     )

@@ -36,11 +36,12 @@ class Network:
 
     Attributes:
         build: makes the whole of it, without what classifies, with weights of torch's generator.
-        layers: the layers whose maps can be taken, in order: (C, H = W) of 224 pixels; the last is the usual one.
+        layers: the layers whose maps can be taken, in order: (C, H = W); the last is the usual one.
         part: (network, after, until) -> the part of it behind one layer, None for the images, and up to another; it
             shares the network's tensors, and their names.
         mean: per channel, for images scaled to [0, 1].
         std: likewise.
+        image_size: side of the images it takes, in pixels.
     """
 
     build: Callable[[], nn.Module]
@@ -48,6 +49,7 @@ class Network:
     part: Callable[[nn.Module, str | None, str], nn.Module]
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
+    image_size: int = 224
 
     @property
     def last(self) -> str:

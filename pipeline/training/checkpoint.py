@@ -5,7 +5,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import safetensors
 import safetensors.torch
@@ -17,6 +17,9 @@ from ta2n.cache_schema.plain_json import to_json
 from ta2n.pipeline.heads import Head, build_head
 from ta2n.pipeline.training.header import check_head, check_run
 
+if TYPE_CHECKING:
+    from ta2n.pipeline.features.backbones import Backbone
+
 BEST = "best.safetensors"
 LAST = "last.safetensors"
 _KEY, _CHECKSUM = "ta2n", "sha256"
@@ -24,14 +27,15 @@ _KEY, _CHECKSUM = "ta2n", "sha256"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A trained head as stored.
+    """A trained head as stored; a fine-tuned run's has its backbone too.
 
     Attributes:
-        tensors: its state dict.
+        tensors: its state dict; the backbone's under ``backbone.``.
         metadata: plain JSON values: ``head`` (what :func:`build_head` takes), ``settings`` of the training run, the
             whole ``manifest`` of the features (so that what made the maps can be made again; an older ta2n wrote none),
             ``manifest_hash`` and ``split_hash`` of the cache, ``clips`` that it was trained and selected on,
-            ``versions``, and where in the run it was taken.
+            ``versions``, and where in the run it was taken; of a fine-tuned run ``backbone``, its
+            :class:`~ta2n.pipeline.features.plan.BackboneSpec` as plain values.
         file: that it was read from; None where it was not.
         checksum: SHA-256 of tensors and metadata that the file carries; empty where an older ta2n wrote it without.
     """
@@ -57,6 +61,16 @@ class Checkpoint:
         own = {name: one for name, one in self.tensors.items() if not (tuned and name.startswith("backbone."))}
         load_weights(head, own, self._name)
         return head.eval()
+
+    def backbone(self) -> "Backbone":
+        """The backbone that was tuned with the head, frozen, on the CPU.
+
+        Raises:
+            InputError: the run tuned none, or the tensors are not that backbone's.
+        """
+        from ta2n.pipeline.training.finetune.start import tuned_backbone  # torchvision is slow to import
+
+        return tuned_backbone(self)
 
     def notes(self) -> list[str]:
         """Lines that a user of the checkpoint should know of."""
@@ -158,7 +172,7 @@ def checksum_of(tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> s
         digest.update(f"{name}\t{tensor.dtype}\t{tuple(tensor.shape)}\n".encode())
         digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
     # Once through JSON, so that what is written has the digest of what is read: (1, 2) becomes [1, 2].
-    digest.update(json.dumps(json.loads(to_json(metadata)), sort_keys=True).encode())
+    digest.update(to_json(json.loads(to_json(metadata)), sort_keys=True).encode())
     return digest.hexdigest()
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from ta2n.cache_schema.errors import InputError
 from ta2n.pipeline.config.options import options
+from ta2n.pipeline.training.finetune.settings import FineTuneSettings
 from ta2n.pipeline.training.settings import Settings
 
 _Kinds = Mapping[str, tuple[type, ...]]
@@ -20,8 +21,8 @@ _OF_A_HEAD: _Kinds = {
     "split_hash": (str,),
 }
 _HEAD: _Kinds = {"name": (str,), "channels": (int,), "frames": (int,), "size": (int,)}
-# An older ta2n did not write all of these.
-_WHERE_PRESENT: _Kinds = {"manifest": (dict,), "clips": (dict,)}
+# An older ta2n did not write all of these, and only fine-tuning has a backbone.
+_WHERE_PRESENT: _Kinds = {"manifest": (dict,), "clips": (dict,), "backbone": (dict,)}
 _PROGRESS_WHERE_PRESENT: _Kinds = {"loss": (int, float), "accuracy": (int, float), "terms": (dict,), "history": (list,)}
 _WORDS = {dict: "a mapping", list: "a list", str: "a text", int: "a whole number", float: "a number"}
 
@@ -67,7 +68,7 @@ def check_head(metadata: Mapping[str, Any], file: Path) -> None:
         if metadata["head"][name] < 1:
             raise InputError(f"{file}: its header's head.{name} is {metadata['head'][name]}, expected at least 1")
     settings = metadata["settings"]
-    for one in options(Settings):
+    for one in options(FineTuneSettings if "backbone" in metadata else Settings):
         problem = one.problem(settings[one.field]) if one.field in settings else None
         if problem:
             raise InputError(f"{file}: its header's settings.{one.field} {problem}")

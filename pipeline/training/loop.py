@@ -28,7 +28,7 @@ from ta2n.pipeline.training.optimizer import make_optimizer, restore, state_of
 from ta2n.pipeline.training.prefetch import prefetch
 from ta2n.pipeline.training.resume import ending
 from ta2n.pipeline.training.settings import Progress, Settings
-from ta2n.pipeline.training.tasks import Learned, Task, task_of
+from ta2n.pipeline.training.tasks import Learned, Renamed, Task, task_of
 from ta2n.pipeline.training.timing import Stopwatch
 
 _SAVE_SECONDS = 60.0
@@ -98,6 +98,7 @@ def run_task(
     on_item: OnProgress | None = None,
     on_epoch: OnProgress | None = None,
     on_note: OnNote | None = None,
+    command: str = "ta2n train-head",
 ) -> Result:
     """Trains a task to its end.
 
@@ -112,13 +113,14 @@ def run_task(
         on_item: called after every training item.
         on_epoch: called after every validation, also the one before the first epoch.
         on_note: gets lines worth knowing.
+        command: that trains, for whoever finds the folder locked.
 
     Raises:
         InputError: the folder holds another run, one of other clips, a longer one that overwrote the weights that are
             asked for, or a damaged one; or training diverged.
         BusyError: another process is training in the folder.
     """
-    with writing(folder, "ta2n train-head"):
+    with writing(folder, command):
         loop = _Loop(task, settings, folder)
         loop.start(on_note)
         if loop.progress.episode == 0 and not loop.progress.val:
@@ -208,6 +210,8 @@ class _Loop:
         for parameter in self.task.modules.parameters():
             if parameter.grad is not None:
                 parameter.grad /= self.settings.accumulate
+        if self.settings.clip_norm:
+            torch.nn.utils.clip_grad_norm_(self.task.modules.parameters(), self.settings.clip_norm)
         if self.optimizer:
             self.optimizer.step()
             self.optimizer.zero_grad()
@@ -225,6 +229,8 @@ class _Loop:
 
     def _metadata(self, *, of_best: bool = False) -> dict[str, Any]:
         about = self._identity()
+        if of_best and isinstance(self.task, Renamed):
+            about |= self.task.of_best()
         if of_best and "clips" in about:
             about["clips"] = without_names(about["clips"])  # who continues a run needs the names; who uses it does not
         versions = {"ta2n": ta2n.__version__, "torch": torch.__version__, "python": platform.python_version()}

@@ -33,6 +33,7 @@ class Settings:
         val_episodes: on the val split after each epoch, to select the best weights; 0 keeps the last ones.
         patience: epochs without a better val accuracy before the run stops.
         seed: of everything random.
+        clip_norm: a step's gradients are scaled down to this norm; 0 leaves them.
 
     Raises:
         InputError: a value is of another type or out of its range.
@@ -68,6 +69,7 @@ class Settings:
     )
     patience: int = option(10, help="Stop after this many epochs without a better val accuracy.", low=1)
     seed: int = option(0, help="Seed of everything random.", low=0, high=MOST_SEED)
+    clip_norm: float = 0.0
 
     def __post_init__(self) -> None:
         check(self)

@@ -6,7 +6,7 @@ There are two: a head on episodes, and a classifier over the base classes on wha
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, Protocol, cast
+from typing import Any, NamedTuple, Protocol, cast, runtime_checkable
 
 import numpy as np
 import torch
@@ -70,6 +70,14 @@ class Task(Protocol):
         """The state that ``best.safetensors`` keeps: what is needed to use the result."""
 
 
+@runtime_checkable
+class Renamed(Protocol):
+    """A task whose best weights are of other features than it began with."""
+
+    def of_best(self) -> dict[str, Any]:
+        """What of the metadata is another in ``best.safetensors``, as the weights are now."""
+
+
 class _HeadTask:
     """What both tasks share: a head, the maps of the splits, and validation by episodes."""
 
@@ -82,7 +90,7 @@ class _HeadTask:
         splits = ["train", "val"] if self.val else ["train"]
         rows = np.flatnonzero(np.any([cache.labels(split) >= 0 for split in splits], axis=0))
         self.loader = MapLoader(cache, frames=settings.frames, device=device, rows=rows, place=place)
-        self.metadata = _metadata(cache, settings, splits)
+        self.metadata = metadata_of(cache, settings, splits)
         self.head: Head = build_head(**self.metadata["head"])
         self.modules = nn.ModuleDict({"head": self.head})
 
@@ -223,7 +231,7 @@ def add_gradients(terms: Mapping[str, Tensor], number: int, watch: Stopwatch) ->
     return values
 
 
-def _metadata(cache: FeatureCache, settings: Settings, splits: Sequence[str]) -> dict[str, Any]:
+def metadata_of(cache: FeatureCache, settings: Settings, splits: Sequence[str]) -> dict[str, Any]:
     """What a checkpoint says of its head, and of the features and clips that it was trained and selected on."""
     channels, _, size, _ = cache.map_shape
     sizes = {"channels": channels, "frames": settings.frames, "size": size}

@@ -28,7 +28,7 @@ class DecodeJob:
 
     `path` is a video file or a folder of frames, `size` the (height, width) to resize to, the length of the short side
     where the aspect is kept, or None for the native size. `frame_pattern` names the frames in a folder that holds other
-    images too; None takes them all.
+    images too; None takes them all. Views before ``first`` are left out: with 1 there are random ones only.
     """
 
     clip_id: str
@@ -39,6 +39,7 @@ class DecodeJob:
     seed: int
     size: Size
     frame_pattern: str | None = None
+    first: int = 0
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ def decode_clip(job: DecodeJob) -> DecodedClip:
     pick = partial(view_indices, job.rule, frames=job.frames, views=job.views, seed=job.seed, clip_id=job.clip_id)
 
     def wanted(frame_count: int) -> NDArray[np.int32]:
-        return pick(frame_count=frame_count)
+        return pick(frame_count=frame_count)[job.first :]
 
     try:
         (images, frame_count, fps), decoder = _read(job, wanted)

@@ -18,14 +18,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ta2n.pipeline.commands.evaluate import evaluate
     from ta2n.pipeline.commands.extract import extract
+    from ta2n.pipeline.commands.finetune import finetune
     from ta2n.pipeline.commands.train_head import train_head
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "evaluate", "extract", "train_head"]
+__all__ = ["__version__", "evaluate", "extract", "finetune", "train_head"]
 
 _WHERE = {
     "evaluate": "ta2n.pipeline.commands.evaluate",
     "extract": "ta2n.pipeline.commands.extract",
+    "finetune": "ta2n.pipeline.commands.finetune",
     "train_head": "ta2n.pipeline.commands.train_head",
 }
 

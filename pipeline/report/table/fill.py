@@ -60,6 +60,9 @@ def fill_from(
     cache = attempt(partial(FeatureCache.open, store, check=plan.check))
     if isinstance(cache, Failure):
         return without_store(dataset, plan, cache.reason)
+    for line in cache.pending():
+        if on_note:
+            on_note(line)
     return fill(cache, plan, on_run=on_run, on_note=on_note)
 
 

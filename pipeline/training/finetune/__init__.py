@@ -1,0 +1,1 @@
+"""Fine-tuning: backbone and head trained together on frames, with the exact gradients of an episode."""
