@@ -94,7 +94,7 @@ def _resnet(name: str, weights: str | None, seed: int) -> Backbone:
     label = weights or "imagenet1k-v1"
     if label == "random":
         label = f"random (seed {seed})"
-    elif _looks_like_a_file(label):
+    elif looks_like_a_file(label):
         label = Path(label).name
         _load_strictly(network, read_state_dict(Path(weights or "")), source=str(weights), ignored=("fc.",))
     else:
@@ -130,7 +130,7 @@ def _efficientnet_lite0(name: str, weights: str | None, seed: int) -> Backbone:
                     nn.init.kaiming_normal_(layer.weight)
     elif label == "imagenet":
         module = lite.efficientnet_lite0(lite.efficientnet_lite0_weights())
-    elif _looks_like_a_file(label):
+    elif looks_like_a_file(label):
         module, label = lite.efficientnet_lite0(Path(label)), Path(label).name
     else:
         raise InputError(f"{name} has no weights {label!r}; choose imagenet, random, or the path of a state dict")
@@ -166,7 +166,8 @@ def weights_sha256(module: nn.Module) -> str:
     return total.hexdigest()
 
 
-def _looks_like_a_file(weights: str) -> bool:
+def looks_like_a_file(weights: str) -> bool:
+    """Whether weights are asked for by a file, rather than by a name."""
     return Path(weights).suffix in (".pth", ".pt", ".safetensors", ".bin") or "/" in weights or Path(weights).is_file()
 
 

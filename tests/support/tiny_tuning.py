@@ -12,6 +12,7 @@ from PIL import Image
 from torch import nn
 
 import ta2n
+from ta2n.cache_schema.errors import MissingError
 from ta2n.pipeline.features.backbones import BACKBONES, Backbone, weights_sha256
 from ta2n.pipeline.features.plan import BackboneSpec
 
@@ -22,15 +23,23 @@ TUNE: dict[str, Any] = {"episodes": 4, "epochs": 2, "val_episodes": 6, "workers"
 
 
 def tiny_backbone(name: str, weights: str | None, seed: int) -> Backbone:
-    """(B, 3, 28, 28) -> (B, 8, 7, 7), with batch norm, in two stages; its running averages are not those of a start."""
-    del weights
+    """(B, 3, 28, 28) -> (B, 8, 7, 7), with batch norm, in two stages; its running averages are not those of a start.
+
+    A file of its weights holds the seed that they are drawn from.
+    """
+    label = f"random (seed {seed})"
+    if weights not in (None, "random"):
+        file = Path(str(weights))
+        if not file.is_file():
+            raise MissingError(f"{file}: no such weights file")
+        label, seed = file.name, int(file.read_text())
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         stages = [_stage(3, 6), _stage(6, CHANNELS)]
     module = nn.Sequential(OrderedDict(first=stages[0], second=stages[1]))
     spec = BackboneSpec(
         name=name,
-        weights=f"random (seed {seed})",
+        weights=label,
         weights_sha256=weights_sha256(module),
         layer="second",
         channels=CHANNELS,

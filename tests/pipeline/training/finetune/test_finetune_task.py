@@ -18,6 +18,7 @@ from ta2n.cache_schema.errors import InputError
 from ta2n.pipeline.cache import FeatureCache
 from ta2n.pipeline.commands.finetune import plan_finetuning
 from ta2n.pipeline.demo.render import render_demo_clips
+from ta2n.pipeline.evaluation.metrics import Estimate, estimate
 from ta2n.pipeline.evaluation.scratch import Scratch
 from ta2n.pipeline.features.backbones import load_backbone, weights_sha256
 from ta2n.pipeline.heads import Head
@@ -60,11 +61,13 @@ def task_of(folder: Path, pool: DecodePool, **changes: Any) -> FineTuneTask:
 def accuracies(task: FineTuneTask, monkeypatch: pytest.MonkeyPatch) -> np.ndarray[Any, Any]:
     """The val accuracy of each episode."""
     seen: list[np.ndarray[Any, Any]] = []
-    from ta2n.pipeline.training.finetune import task as module
 
-    estimated = module.estimate
+    def kept(values: np.ndarray[Any, Any]) -> Estimate:
+        seen.append(values)
+        return estimate(values)
+
     with monkeypatch.context() as patch:
-        patch.setattr(module, "estimate", lambda values: seen.append(values) or estimated(values))
+        patch.setattr("ta2n.pipeline.training.finetune.task.estimate", kept)
         task.validate()
     return seen[0]
 
