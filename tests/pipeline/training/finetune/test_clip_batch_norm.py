@@ -38,6 +38,7 @@ def test_only_batch_norm_that_learns_is_another_and_it_is_of_each_clip() -> None
     hold_statistics(other)
     images = frames(2)
     convolution, norm = (plain.get_submodule(f"1.{number}") for number in (0, 1))
+    assert isinstance(norm, nn.BatchNorm2d)
     inner = convolution(plain[0](images))
     clips = [
         functional.batch_norm(part, None, None, norm.weight, norm.bias, True) for part in torch.split(inner, FRAMES)
