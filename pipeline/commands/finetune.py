@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from ta2n.cache_schema.disk import naming, require_folder, require_text
@@ -24,6 +25,7 @@ from ta2n.pipeline.evaluation.scratch import Scratch, scratch_folder
 from ta2n.pipeline.heads import HEADS, build_head
 from ta2n.pipeline.training.checkpoint import Checkpoint, checksum_of, load_checkpoint
 from ta2n.pipeline.training.finetune.frames import ClipFrames, preprocessing_of, require_clips
+from ta2n.pipeline.training.finetune.kept import KeptClips, kept_clips
 from ta2n.pipeline.training.finetune.settings import FineTuneMachine, FineTuneSettings
 from ta2n.pipeline.training.finetune.stages import chosen as chosen_stages
 from ta2n.pipeline.training.finetune.stages import usual
@@ -177,6 +179,14 @@ def _usual_folder(cache: FeatureCache, settings: FineTuneSettings) -> Path:
     return Path("runs") / f"{cache.manifest.dataset}-{name}-seed{settings.seed}-finetuned"
 
 
+def _kept(plan: FineTunePlan) -> tuple[KeptClips | None, list[str]]:
+    """Where the clips of the splits that the run decodes are kept."""
+    splits = ["train", "val"] if plan.settings.val_episodes else ["train"]
+    rows = np.flatnonzero(np.any([plan.cache.labels(split) >= 0 for split in splits], axis=0))
+    resize = preprocessing_of(plan.cache, flip=False).resize
+    return kept_clips(plan.machine.keep_frames, plan.cache, rows, resize, plan.scratch)
+
+
 @takes(*FINETUNE)
 def finetune(
     cache: AnyPath = "feats",
@@ -266,8 +276,16 @@ def finetune_planned(
 
     workers = machine.workers or cores()
     with naming(plan.folder), DecodePool(workers=workers, deadline_seconds=machine.deadline) as pool:
+        kept, lines = _kept(plan)
+        tell(lines, on_note)
         clips = ClipFrames(
-            plan.cache, plan.root, frames=settings.frames, pool=pool, seed=settings.seed, flip=bool(settings.flip)
+            plan.cache,
+            plan.root,
+            frames=settings.frames,
+            pool=pool,
+            seed=settings.seed,
+            flip=bool(settings.flip),
+            kept=kept,
         )
         task = FineTuneTask(
             plan.cache,
