@@ -13,7 +13,7 @@ from ta2n.cache_schema.errors import InputError
 from ta2n.pipeline.cache import FeatureCache
 from ta2n.pipeline.commands.machine import cores, torch_device
 from ta2n.pipeline.commands.reporting import AnyPath, OnNote, OnProgress, Step, path_of, tell
-from ta2n.pipeline.commands.settings import require_options
+from ta2n.pipeline.commands.settings import on_patience, require_options
 from ta2n.pipeline.commands.stores import default_frames, open_cache
 from ta2n.pipeline.commands.tables import FINETUNE, chosen
 from ta2n.pipeline.config.options import takes
@@ -94,6 +94,7 @@ def plan_finetuning(
     earlier = None if checkpoint is None else _earlier(Path(checkpoint), opened, on_note)
     own = _settings(said, opened, asked.protocol, method, options or {}, earlier)
     require_fit(own)
+    tell(on_patience(said, own), on_note)
     place = _root(opened, path_of(root))
     preprocessing_of(opened, flip=False)
     require_clips(opened, place)

@@ -1,6 +1,7 @@
 """``ta2n finetune`` as a person types it."""
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,8 @@ from typer.testing import CliRunner, Result
 
 from ta2n.cache_schema.lock import writing
 from ta2n.cli.app import app
+from ta2n.pipeline.commands.tables import FINETUNE
+from ta2n.pipeline.config.options import options
 from ta2n.pipeline.training.checkpoint import load_checkpoint
 
 SHORT = ("--device", "cpu", "--episodes", "3", "--epochs", "1", "--val-episodes", "4", "--workers", "1")
@@ -49,6 +52,14 @@ def test_a_run_says_what_it_does_and_where_its_time_went(folder: Path, tmp_path:
     values = json.loads(again.stdout)
     assert (values["episodes"], values["trainable"], values["seconds"], values["waiting"]) == (3, "all", {}, None)
     assert values["val_accuracy"] >= values["val_accuracy_before"]
+
+
+def test_every_option_is_a_flag_with_its_help_and_default() -> None:
+    shown = CliRunner().invoke(app, ["finetune", "--help"], env={"COLUMNS": "400", "TERMINAL_WIDTH": "400"})
+    lines = {match[1]: line for line in shown.stdout.splitlines() if (match := re.search(r"(--[a-z-]+)", line))}
+    for one in (one for table in FINETUNE for one in options(table)):
+        flag = f"--{one.flag.replace('_', '-')}"
+        assert one.help_with_default in " ".join(lines[flag].split()), flag
 
 
 def test_json_says_the_share_of_waiting(folder: Path, tmp_path: Path) -> None:

@@ -80,6 +80,7 @@ def test_another_run_is_not_continued(folder: Path, tmp_path: Path, changes: dic
         ({"precision": "float16"}, InputError, "precision 'float16' is not known; choose float32"),
         ({"augment": False, "flip": True}, InputError, "--flip mirrors random views, and --no-augment has none"),
         ({"frames": 2}, InputError, "--frames 2: the checkpoint's head takes 4"),
+        ({"patience": 2, "val_episodes": 0}, InputError, "--patience waits for a better val accuracy"),
         ({"lr": -1.0}, InputError, "learning rate is -1.0"),
         ({"episode": 1}, InputError, "no option 'episode'; did you mean 'episodes'"),
         ({"way": 4}, InputError, "cannot give a 4-way 1-shot episode"),
