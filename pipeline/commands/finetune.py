@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from ta2n.cache_schema.disk import naming, require_folder, require_text
@@ -12,7 +13,7 @@ from ta2n.cache_schema.errors import InputError
 from ta2n.pipeline.cache import FeatureCache
 from ta2n.pipeline.commands.machine import cores, torch_device
 from ta2n.pipeline.commands.reporting import AnyPath, OnNote, OnProgress, Step, path_of, tell
-from ta2n.pipeline.commands.settings import require_options
+from ta2n.pipeline.commands.settings import on_patience, require_options
 from ta2n.pipeline.commands.stores import default_frames, open_cache
 from ta2n.pipeline.commands.tables import FINETUNE, chosen
 from ta2n.pipeline.config.options import takes
@@ -24,6 +25,7 @@ from ta2n.pipeline.evaluation.scratch import Scratch, scratch_folder
 from ta2n.pipeline.heads import HEADS, build_head
 from ta2n.pipeline.training.checkpoint import Checkpoint, checksum_of, load_checkpoint
 from ta2n.pipeline.training.finetune.frames import ClipFrames, preprocessing_of, require_clips
+from ta2n.pipeline.training.finetune.kept import KeptClips, kept_clips
 from ta2n.pipeline.training.finetune.settings import FineTuneMachine, FineTuneSettings
 from ta2n.pipeline.training.finetune.stages import chosen as chosen_stages
 from ta2n.pipeline.training.finetune.stages import usual
@@ -92,6 +94,7 @@ def plan_finetuning(
     earlier = None if checkpoint is None else _earlier(Path(checkpoint), opened, on_note)
     own = _settings(said, opened, asked.protocol, method, options or {}, earlier)
     require_fit(own)
+    tell(on_patience(said, own), on_note)
     place = _root(opened, path_of(root))
     preprocessing_of(opened, flip=False)
     require_clips(opened, place)
@@ -175,6 +178,14 @@ def _flip(cache: FeatureCache, settings: FineTuneSettings, protocol: Protocol) -
 def _usual_folder(cache: FeatureCache, settings: FineTuneSettings) -> Path:
     name = f"{settings.method}-{settings.way}way-{settings.shot}shot"
     return Path("runs") / f"{cache.manifest.dataset}-{name}-seed{settings.seed}-finetuned"
+
+
+def _kept(plan: FineTunePlan) -> tuple[KeptClips | None, list[str]]:
+    """Where the clips of the splits that the run decodes are kept."""
+    splits = ["train", "val"] if plan.settings.val_episodes else ["train"]
+    rows = np.flatnonzero(np.any([plan.cache.labels(split) >= 0 for split in splits], axis=0))
+    resize = preprocessing_of(plan.cache, flip=False).resize
+    return kept_clips(plan.machine.keep_frames, plan.cache, rows, resize, plan.scratch)
 
 
 @takes(*FINETUNE)
@@ -266,8 +277,16 @@ def finetune_planned(
 
     workers = machine.workers or cores()
     with naming(plan.folder), DecodePool(workers=workers, deadline_seconds=machine.deadline) as pool:
+        kept, lines = _kept(plan)
+        tell(lines, on_note)
         clips = ClipFrames(
-            plan.cache, plan.root, frames=settings.frames, pool=pool, seed=settings.seed, flip=bool(settings.flip)
+            plan.cache,
+            plan.root,
+            frames=settings.frames,
+            pool=pool,
+            seed=settings.seed,
+            flip=bool(settings.flip),
+            kept=kept,
         )
         task = FineTuneTask(
             plan.cache,
