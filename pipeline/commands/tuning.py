@@ -75,9 +75,7 @@ def plan_finetuning(
     settings: Mapping[str, Any] | None = None,
     on_note: OnNote | None = None,
 ) -> FineTunePlan:
-    """What would be tuned: arguments and errors are those of
-    :func:`ta2n.pipeline.commands.finetune.finetune`.
-    """
+    """What would be tuned: arguments and errors are those of ``ta2n.finetune``."""
     if (checkpoint is None) == (method is None):
         raise InputError("give either --checkpoint, a run of `ta2n train-head`, or --method, for an untrained head")
     if checkpoint is not None and options:
