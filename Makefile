@@ -46,6 +46,7 @@ bench: $(VENV)/.dev  ## side-by-side speed and memory measurements
 	$(BIN)/python benchmarks/cache_reads.py --json build/bench/cache_reads.json
 	$(BIN)/python benchmarks/startup.py --json build/bench/startup.json
 	$(BIN)/python benchmarks/growth.py --json build/bench/growth.json
+	$(BIN)/python benchmarks/finetune.py --json build/bench/finetune.json
 
 figures: $(VENV)/.demo  ## the figures of README.md and docs: the demo's, and what make bench left in build/bench
 	mkdir -p build

@@ -112,6 +112,8 @@ def require_file(path: Path, flag: str) -> Path:
     """The path itself, where a file is or could be made; arguments and errors are those of :func:`require_folder`."""
     if path.is_dir():
         raise InputError(f"{flag} {path}: is a folder, expected the name of a file")
+    if path.is_symlink() and not path.exists():
+        raise InputError(f"{flag} {path}: is a link that leads nowhere; take it away, or name another file")
     require_folder(path.absolute().parent, flag)
     return path
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 import ta2n
-from ta2n.cli import cache, dataset, demo, evaluate, extract, finetune, table, train
+from ta2n.cli import cache, cache_files, dataset, demo, evaluate, extract, finetune, table, train
 from ta2n.cli.errors import DEBUG, guarded
 from ta2n.cli.usage import Commands
 
@@ -41,6 +41,8 @@ app.command("extract")(guarded(extract.extract))
 app.command("train-head")(guarded(train.train_head))
 app.command("finetune")(guarded(finetune.finetune))
 app.command("evaluate")(guarded(evaluate.evaluate))
+cache.app.command("export")(guarded(cache_files.export))
+cache.app.command("import")(guarded(cache_files.import_file))
 app.add_typer(cache.app, name="cache")
 app.add_typer(dataset.app, name="dataset")
 app.command("table")(guarded(table.make_table))

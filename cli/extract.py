@@ -36,6 +36,10 @@ def extract(
     protocol: options.ProtocolName = None,
     recipe: options.RecipeFile = None,
     split_file: options.SplitFile = None,
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(help="A run of finetune, whose backbone is used instead of --backbone.", metavar="RUN"),
+    ] = None,
     device: options.Device = "auto",
     wait: options.Wait = False,
     dry_run: Annotated[bool, typer.Option(help="Show what would be done, and stop.")] = False,
@@ -60,6 +64,7 @@ def extract(
         protocol=protocol,
         recipe=recipe,
         split_file=split_file,
+        checkpoint=checkpoint,
         settings=given,
         on_note=note,
     )

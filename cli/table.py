@@ -67,8 +67,11 @@ def make_table(
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder of the runs and the table.", metavar="FOLDER")] = Path("runs/table"),
     tuned: Annotated[
-        Path, typer.Option("--finetuned", help="Folder of what was trained end to end.", metavar="FOLDER")
-    ] = Path("runs/finetuned"),
+        Path,
+        typer.Option(
+            "--finetuned", help="Folder of runs of finetune, and of their features' stores.", metavar="FOLDER"
+        ),
+    ] = Path("runs"),
     given: Given,
     test_episodes: Annotated[int | None, typer.Option(help="Test episodes. \\[default: the protocol's]", min=2)] = None,
     protocol: options.ProtocolName = None,
@@ -230,7 +233,8 @@ def _notes(plan: "TablePlan", protocol: str, settings: dict[str, Any]) -> list[s
     return [
         f"Protocol {protocol}{', but ' + changed if changed else ''}.",
         "Frozen backbone: heads on cached features of a backbone that was never trained on the task. Published results "
-        "train it end to end; the column fine-tuned is what compares with them.",
+        "train it end to end; the column fine-tuned is what compares with them. Beside it is untrained ProtoNet on the "
+        "same tuned features: what it has in common with the head came with the backbone.",
         f"± is the 95 % interval over {plan.test.episodes} test episodes of the same videos, the same for all methods; "
         "± behind a number of seeds is their standard deviation. Against ProtoNet: paired, episode by episode.",
         "MACs and train ms are of one training episode's forward pass and of its forward and backward pass; test ms is "

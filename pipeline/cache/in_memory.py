@@ -8,6 +8,7 @@ from torch import Tensor
 from ta2n.cache_schema.disk import size
 from ta2n.cache_schema.errors import InputError
 from ta2n.pipeline.cache import FeatureCache
+from ta2n.pipeline.cache.cgroup import free_in_groups
 
 PLACES = ("auto", "disk", "ram", "device")
 _READ = 64
@@ -85,11 +86,11 @@ def keep(cache: FeatureCache, rows: NDArray[np.int64], place: str, device: torch
 
 
 def free_bytes(device: torch.device) -> int:
-    """Bytes that could be taken on a device now."""
+    """Bytes that could be taken on a device now; in memory, the limits of containers and batch jobs count."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
     import psutil
-    from distributed.system import MEMORY_LIMIT  # knows containers; half a second, so imported where it is needed
 
-    limit: int = MEMORY_LIMIT
-    return min(int(psutil.virtual_memory().available), limit - int(psutil.Process().memory_info().rss))
+    machine = int(psutil.virtual_memory().available)
+    left = free_in_groups()
+    return machine if left is None else min(machine, left)

@@ -115,6 +115,16 @@ class FeatureCache:
         used = self.source.column("decoder")[self.done]
         return {name or "not told": int((used == place).sum()) for place, name in enumerate(DECODERS) if place in used}
 
+    def pending(self) -> list[str]:
+        """A line on the clips that are not extracted yet, and take no part in anything; none where all are."""
+        count = int((self.state == State.PENDING).any(axis=1).sum())
+        if not count:
+            return []
+        return [
+            f"note: {count} of the {len(self)} clips of {self.path} are not extracted yet, and are left out; the same "
+            "`ta2n extract` goes on with them"
+        ]
+
     def failures(self) -> list[tuple[str, str]]:
         """(id, reason) of every clip that could not be used."""
         failed = np.flatnonzero((self.state == State.FAILED).any(axis=1))

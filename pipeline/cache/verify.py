@@ -10,6 +10,7 @@ from ta2n.cache_schema.errors import DamagedCacheError
 from ta2n.cache_schema.values import State
 from ta2n.pipeline.cache.reader import FeatureCache
 from ta2n.pipeline.cache.sources import Source
+from ta2n.pipeline.cache.writer import COLUMNS
 
 OnClip = Callable[[int], None]
 
@@ -25,9 +26,10 @@ def damaged_rows(cache: FeatureCache, *, on_clip: OnClip | None = None) -> list[
         (row, what is wrong) of each, in order; empty for a sound store.
 
     Raises:
-        DamagedCacheError: the digests themselves cannot be read.
+        DamagedCacheError: a column cannot be read.
     """
-    cache.digests()
+    for name in COLUMNS:
+        cache.source.column(name)
     damaged: list[tuple[int, str]] = []
     reasons = cache.source.column("reason")
     rows = np.flatnonzero((cache.state != State.PENDING).any(axis=1))

@@ -130,7 +130,7 @@ def evaluate(
     said, notes = given_fields(_TEST, settings)
     tell((*asked.notes, *notes), on_note)
     where = torch_device(device)
-    opened = open_cache(Path(cache), dataset, path_of(split_file), check=check)
+    opened = open_cache(Path(cache), dataset, path_of(split_file), check=check, on_note=on_note)
     room = Scratch(scratch_folder(path_of(scratch), beside=opened.path), on_note)
     seed = said.get("seed", 0)
     if checkpoint is not None:

@@ -13,6 +13,7 @@ from ta2n.pipeline.commands.machine import cores, torch_device
 from ta2n.pipeline.commands.reporting import AnyPath, OnNote, OnProgress, Step, path_of, tell
 from ta2n.pipeline.commands.stores import require_fit, store_path
 from ta2n.pipeline.commands.tables import chosen
+from ta2n.pipeline.commands.tuned import tuned_run
 from ta2n.pipeline.config.extraction import ExtractMachine, ExtractSettings
 from ta2n.pipeline.config.options import options, takes
 from ta2n.pipeline.config.resolve import given_fields, make, recipe_fields, resolve
@@ -56,6 +57,7 @@ def plan_extraction(
     protocol: str | None = None,
     recipe: AnyPath | None = None,
     split_file: AnyPath | None = None,
+    checkpoint: AnyPath | None = None,
     settings: Mapping[str, Any] | None = None,
     on_note: OnNote | None = None,
 ) -> ExtractPlan:
@@ -63,7 +65,10 @@ def plan_extraction(
     asked = chosen(protocol, path_of(recipe))
     said, notes = given_fields(_TABLES, settings or {})
     tell((*asked.notes, *notes), on_note)
-    values = resolve(_TABLES, [said, recipe_fields((ExtractSettings,), asked.recipe.extract)], asked.protocol)
+    of_recipe = recipe_fields((ExtractSettings,), asked.recipe.extract)
+    run = None if checkpoint is None else tuned_run(Path(checkpoint), {**of_recipe, **said})
+    as_run = run.as_trained(protocol is None and asked.recipe.protocol is None) if run else {}
+    values = resolve(_TABLES, [said, of_recipe, as_run], asked.protocol)
     machine = make(ExtractMachine, values)
     may, mirroring = may_flip(str(dataset), values["flip"])
     tell(mirroring, on_note)
@@ -71,7 +76,7 @@ def plan_extraction(
         raise InputError("--flip mirrors random views, and there are none; add --views 2 or more, or leave --flip out")
     values["flip"] = may and (values["flip"] is not None or asked.protocol.flip)
     own = make(ExtractSettings, values)
-    require_backbone(own.backbone)
+    require_backbone(own.backbone, own.layer)
     resize = parse_resize(own.resize)
     found = resolve_dataset(
         str(dataset),
@@ -86,7 +91,10 @@ def plan_extraction(
     store = store_path(Path(cache), found.name)
     tell(found.notes, on_note)
     tell([f"protocol {asked.name}: {described(own)}"], on_note)
-    backbone = load_backbone(own.backbone, own.weights, seed=own.seed)
+    if run:
+        backbone = run.backbone(own.layer)
+    else:
+        backbone = load_backbone(own.backbone, own.weights, seed=own.seed, layer=own.layer)
     plan = Plan(
         dataset=found.name,
         videos=found.videos,
@@ -115,6 +123,7 @@ def extract(
     protocol: str | None = None,
     recipe: AnyPath | None = None,
     split_file: AnyPath | None = None,
+    checkpoint: AnyPath | None = None,
     device: str = "auto",
     on_note: OnNote | None = None,
     on_progress: OnProgress | None = None,
@@ -132,6 +141,8 @@ def extract(
         protocol: name of the protocol.
         recipe: a TOML file of settings.
         split_file: a JSON file of classes by split, for a folder.
+        checkpoint: a run of ``ta2n finetune``, whose backbone is used; frames are taken as the run took them, where
+            nobody says otherwise.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         on_note: gets lines worth knowing.
         on_progress: gets how far extraction is, after each clip.
@@ -142,7 +153,8 @@ def extract(
 
     Raises:
         MissingError: there is no such folder or file.
-        InputError: an option cannot be what it was given as, or the disk cannot hold the store.
+        InputError: an option cannot be what it was given as, the run holds no backbone, or the disk cannot hold the
+            store.
         ManifestMismatchError: the store holds features of another kind.
     """
     planned = plan_extraction(
@@ -153,6 +165,7 @@ def extract(
         protocol=protocol,
         recipe=recipe,
         split_file=split_file,
+        checkpoint=checkpoint,
         settings=settings,
         on_note=on_note,
     )

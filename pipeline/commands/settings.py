@@ -1,7 +1,6 @@
 """The settings of a training run: what was given, else the recipe, else the protocol, else what suits the machine."""
 
 import inspect
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,6 +8,7 @@ from typing import Any
 import torch
 
 from ta2n.cache_schema.errors import InputError
+from ta2n.cache_schema.plain_json import to_json
 from ta2n.pipeline.cache import FeatureCache
 from ta2n.pipeline.commands.stores import default_frames
 from ta2n.pipeline.commands.tables import TRAIN
@@ -108,7 +108,7 @@ def require_options(method: str, options: Mapping[str, Any]) -> None:
             raise InputError(f"--option {name}: {_SAID_ELSEWHERE[name]}")
         usual = 0 if name == "project" else known[name].default if name in known else value
         if not _is_like(value, usual):
-            raise InputError(f"--option {name}={json.dumps(value)}: expected {_words(usual)}")
+            raise InputError(f"--option {name}={value}: expected {_words(usual)}")
 
 
 def _is_like(value: object, usual: object) -> bool:
@@ -121,7 +121,7 @@ def _is_like(value: object, usual: object) -> bool:
 
 
 def _words(usual: object) -> str:
-    return _KINDS[type(usual)] + ("" if usual is None else f", such as {json.dumps(usual)}")
+    return _KINDS[type(usual)] + ("" if usual is None else f", such as {to_json(usual)}")
 
 
 def require_used(given: Mapping[str, Any], methods: Sequence[str]) -> None:

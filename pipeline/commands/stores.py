@@ -13,10 +13,16 @@ from ta2n.pipeline.cache import FeatureCache
 from ta2n.pipeline.cache.hdf5.source import SUFFIXES
 from ta2n.pipeline.cache.names import named_store
 from ta2n.pipeline.cache.writer import refuse_mixture
+from ta2n.pipeline.commands.reporting import OnNote, tell
 
 
 def open_cache(
-    path: Path, dataset: str | None = None, split_file: Path | None = None, *, check: bool = True
+    path: Path,
+    dataset: str | None = None,
+    split_file: Path | None = None,
+    *,
+    check: bool = True,
+    on_note: OnNote | None = None,
 ) -> FeatureCache:
     """Opens the store that is meant, with the splits that are meant.
 
@@ -25,12 +31,14 @@ def open_cache(
         dataset: which store of the folder; None where there is one.
         split_file: a JSON file of classes by split, instead of the store's own splits.
         check: whether each map is compared with its digest when it is first read.
+        on_note: is told of clips that are not extracted yet.
 
     Raises:
         MissingError: there is no store, or no such file.
         InputError: several stores could be meant, the file says no splits, or names a class that the store lacks.
     """
     cache = FeatureCache.open(path, dataset, check=check)
+    tell(cache.pending(), on_note)
     if split_file is not None:
         # What reads folders is slow to import, and seldom needed here.
         from ta2n.pipeline.datasets.splits import read_split_file, require_classes

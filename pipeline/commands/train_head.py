@@ -92,7 +92,8 @@ def plan_training(
     asked = chosen(protocol, path_of(recipe))
     tell(asked.notes, on_note)
     require_used(settings or {}, methods)
-    opened, where = open_cache(Path(cache), dataset, path_of(split_file), check=check), torch_device(device)
+    opened = open_cache(Path(cache), dataset, path_of(split_file), check=check, on_note=on_note)
+    where = torch_device(device)
 
     def found(method: str, shot: int) -> tuple[Settings, list[str]]:
         said = {**(settings or {}), "shot": shot}

@@ -84,7 +84,7 @@ def plan_finetuning(
     said, notes = given_fields(FINETUNE, settings or {})
     tell((*asked.notes, *notes), on_note)
     where = torch_device(device)
-    opened = open_cache(Path(cache), dataset, path_of(split_file), check=check)
+    opened = open_cache(Path(cache), dataset, path_of(split_file), check=check, on_note=on_note)
     earlier = None if checkpoint is None else _earlier(Path(checkpoint), opened, on_note)
     own = _settings(said, opened, asked.protocol, method, options or {}, earlier)
     require_fit(own)

@@ -17,6 +17,12 @@ class ExtractSettings:
         help="imagenet1k-v1 (the ResNets' default), imagenet1k-v2, a file with a state dict, or random.",
         metavar="NAME|FILE",
     )
+    layer: str | None = option(
+        None,
+        help="Whose maps are kept: layer1 to layer4 of ResNets, blocks0 to blocks15 or head of EfficientNet-Lite0.",
+        metavar="NAME",
+        shown="the last",
+    )
     frames: int = option(8, help="Frames T of a clip; above 8, training draws them anew.", low=1, high=4096)
     rule: str = option(
         "tsn", help="Which frames: tsn (the paper's) or linspace (its code's).", protocol="rule", metavar="NAME"

@@ -147,7 +147,7 @@ def storable(root: Path) -> str:
     """
     for where in (str(root.absolute()), str(root.resolve())):
         if not is_text(where):
-            raise InputError(f"{ascii(where)[1:-1]}: this path is not valid UTF-8, so no store can name it; rename it")
+            raise InputError(f"{where}: this path is not UTF-8, so no store can name it; rename it")
     return str(root.resolve())
 
 

@@ -1,10 +1,8 @@
 """Backbones: networks that turn one image into a feature map, with named, hashed weights."""
 
-import hashlib
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from urllib.error import URLError
 
@@ -13,80 +11,121 @@ import torchvision
 from torch import Tensor, nn
 
 from ta2n.cache_schema.errors import InputError, MissingError
-from ta2n.pipeline.features.fold import fold_batch_norm
+from ta2n.pipeline.features import efficientnet_lite as lite
+from ta2n.pipeline.features.networks import (
+    Backbone,
+    at_layer,
+    frozen,
+    network_of,
+    require_layer,
+    resnet_trunk,
+    weights_sha256,
+)
 from ta2n.pipeline.features.plan import BackboneSpec
+from ta2n.pipeline.features.tuned import is_tuned, read_tuned, tuned_network
 from ta2n.pipeline.features.weights import read_state_dict
+
+__all__ = [
+    "Backbone",
+    "frozen",
+    "load_backbone",
+    "load_unfolded",
+    "rebuild",
+    "require_backbone",
+    "trained_network",
+    "weights_sha256",
+]
 
 _DOWNLOAD_TIMEOUT_SECONDS = 30
 
 
-@dataclass(frozen=True)
-class Backbone:
-    """A frozen network, and what it is.
-
-    Attributes:
-        spec: what identifies its features.
-        module: (B, 3, image_size, image_size) normalised images -> (B, C, map_size, map_size), in evaluation mode.
-    """
-
-    spec: BackboneSpec
-    module: nn.Module
+_Weights = tuple[nn.Module, str]
+"""A whole network with weights, and their name as the manifest records it."""
 
 
-def load_backbone(name: str, weights: str | None = None, *, seed: int = 0) -> Backbone:
+def load_backbone(name: str, weights: str | None = None, *, seed: int = 0, layer: str | None = None) -> Backbone:
     """Loads a backbone by name.
 
     Args:
-        name: one of :data:`BACKBONES`.
+        name: one of :data:`~ta2n.pipeline.features.networks.NETWORKS`.
         weights: a published set by name (``imagenet1k-v1``, ``imagenet1k-v2``), the path of a state dict, or
             ``random``, which has to be asked for; None takes the backbone's usual ImageNet weights.
         seed: of random weights.
+        layer: whose maps are taken, by the backbone's own names; None is its last.
 
     Raises:
-        InputError: the name or the weights are unknown, or a state dict does not fit.
+        InputError: the name, the weights or the layer are unknown, or a state dict does not fit.
         MissingError: the weights cannot be downloaded here, or an optional package is missing.
     """
-    found = load_unfolded(name, weights, seed=seed)
-    return Backbone(found.spec, frozen(found.module))
+    found = load_unfolded(name, weights, seed=seed, layer=layer)
+    return Backbone(found.spec, frozen(network_of(name).part(found.module, None, found.spec.layer)))
 
 
-def load_unfolded(name: str, weights: str | None = None, *, seed: int = 0) -> Backbone:
-    """Loads a backbone as it can be trained: with its batch norm in place, in evaluation mode.
+def load_unfolded(name: str, weights: str | None = None, *, seed: int = 0, layer: str | None = None) -> Backbone:
+    """Loads a backbone as it can be trained: the whole network, its batch norm in place, in evaluation mode.
 
-    Arguments and errors are those of :func:`load_backbone`.
+    Arguments and errors are those of :func:`load_backbone`; the layer is the spec's alone.
     """
-    require_backbone(name)
-    found = BACKBONES[name](name, weights, seed)
-    return Backbone(found.spec, found.module.eval())
+    require_backbone(name, layer)
+    if weights is not None and is_tuned(Path(weights)):
+        raise InputError(f"{weights}: holds a fine-tuned backbone beside its head; give it with --checkpoint instead")
+    module, label = _LOADERS[name](name, weights, seed)
+    network = network_of(name)
+    spec = BackboneSpec(
+        name=name,
+        weights=label,
+        # Of the whole network, so that the layers behind the stored one are known to be the same, too.
+        weights_sha256=weights_sha256(module),
+        layer=network.last,
+        channels=network.layers[network.last][0],
+        mean=network.mean,
+        std=network.std,
+        image_size=network.image_size,
+        source=weights,
+        seed=seed,
+    )
+    return Backbone(at_layer(spec, layer), module.eval())
 
 
-def require_backbone(name: str) -> None:
-    """Refuses a name that is no backbone's.
+def require_backbone(name: str, layer: str | None = None) -> None:
+    """Refuses a name that is no backbone's, and a layer that it has not.
 
     Raises:
         InputError: lists those there are.
     """
-    if name not in BACKBONES:
-        raise InputError(f"backbone {name!r} is not known; choose one of {', '.join(BACKBONES)}")
+    require_layer(name, layer)
 
 
 def rebuild(spec: BackboneSpec) -> nn.Module:
-    """The network that a spec describes.
+    """The network that a spec describes, up to its layer, frozen.
 
     Raises:
         InputError: its weights are others than the spec's, for instance because the file has changed.
         MissingError: its weights are not there.
     """
-    found = load_backbone(spec.name, spec.source, seed=spec.seed)
-    if found.spec.weights_sha256 != spec.weights_sha256:
+    return frozen(network_of(spec.name).part(trained_network(spec), None, spec.layer))
+
+
+def trained_network(spec: BackboneSpec) -> nn.Module:
+    """The whole network that a spec describes, whatever its layer: batch norm in place, in evaluation mode.
+
+    Raises:
+        InputError: its weights are others than the spec's, for instance because the file has changed.
+        MissingError: its weights are not there.
+    """
+    if spec.source is not None and is_tuned(Path(spec.source)):
+        return tuned_network(spec, read_tuned(Path(spec.source))[1])
+    require_backbone(spec.name, spec.layer)
+    module = _LOADERS[spec.name](spec.name, spec.source, spec.seed)[0]
+    if (found := weights_sha256(module)) != spec.weights_sha256:
         raise InputError(
             f"the weights {spec.source or spec.weights!r} of {spec.name} are others than planned (sha256 "
-            f"{found.spec.weights_sha256[:12]}, expected {spec.weights_sha256[:12]}); give this machine the same file"
+            f"{found[:12]}, expected {spec.weights_sha256[:12]}); give this machine the same file"
         )
-    return found.module
+    return module.eval()
 
 
-def _resnet(name: str, weights: str | None, seed: int) -> Backbone:
+def _resnet(name: str, weights: str | None, seed: int) -> _Weights:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         # Without zero-initialised residual branches, random weights overflow float16 by the last stage.
@@ -99,25 +138,10 @@ def _resnet(name: str, weights: str | None, seed: int) -> Backbone:
         _load_strictly(network, read_state_dict(Path(weights or "")), source=str(weights), ignored=("fc.",))
     else:
         _load_strictly(network, _published_weights(name, label), source=label, ignored=("fc.",))
-    trunk = nn.Sequential(
-        *(network.conv1, network.bn1, network.relu, network.maxpool),
-        *(network.layer1, network.layer2, network.layer3, network.layer4),
-    )
-    spec = BackboneSpec(
-        name=name,
-        weights=label,
-        weights_sha256=weights_sha256(trunk),
-        layer="layer4",
-        channels=network.fc.in_features,
-        source=weights,
-        seed=seed,
-    )
-    return Backbone(spec, trunk)
+    return resnet_trunk(network), label
 
 
-def _efficientnet_lite0(name: str, weights: str | None, seed: int) -> Backbone:
-    from ta2n.pipeline.features import efficientnet_lite as lite
-
+def _efficientnet_lite0(name: str, weights: str | None, seed: int) -> _Weights:
     label = weights or "imagenet"
     module: nn.Module
     if label == "random":
@@ -134,36 +158,16 @@ def _efficientnet_lite0(name: str, weights: str | None, seed: int) -> Backbone:
         module, label = lite.efficientnet_lite0(Path(label)), Path(label).name
     else:
         raise InputError(f"{name} has no weights {label!r}; choose imagenet, random, or the path of a state dict")
-    spec = BackboneSpec(
-        name=name,
-        weights=label,
-        weights_sha256=weights_sha256(module),
-        layer="head",
-        channels=1280,
-        mean=lite.MEAN,
-        std=lite.STD,
-        source=weights,
-        seed=seed,
-    )
-    return Backbone(spec, module)
+    return module, label
 
 
-BACKBONES: dict[str, Callable[[str, str | None, int], Backbone]] = {
+_LOADERS: dict[str, Callable[[str, str | None, int], _Weights]] = {
     "resnet50": _resnet,
     "resnet18": _resnet,
     "resnet34": _resnet,
     "resnet101": _resnet,
     "efficientnet-lite0": _efficientnet_lite0,
 }
-
-
-def weights_sha256(module: nn.Module) -> str:
-    """SHA-256 over the name, type, shape and bytes of every tensor of a network, whatever file it came from."""
-    total = hashlib.sha256()
-    for name, tensor in sorted(module.state_dict().items()):
-        total.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        total.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    return total.hexdigest()
 
 
 def looks_like_a_file(weights: str) -> bool:
@@ -215,8 +219,3 @@ def _load_strictly(network: nn.Module, state: dict[str, Tensor], *, source: str,
         more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
         raise InputError(f"{source}: does not fit the backbone: {'; '.join(sorted(problems)[:3])}{more}")
     network.load_state_dict(given, strict=False)
-
-
-def frozen(module: nn.Module) -> nn.Module:
-    """The network as features are taken from it, changed in place: batch norm folded, no gradients, channels last."""
-    return fold_batch_norm(module.eval().requires_grad_(False)).to(memory_format=torch.channels_last)

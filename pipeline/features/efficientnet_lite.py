@@ -33,6 +33,11 @@ STAGES = (
     (4, 5, 2, 6, 192),
     (1, 3, 1, 6, 320),
 )
+# Sides of the maps of each stage's blocks, of images of 224 pixels.
+_SIDES = (112, 56, 28, 14, 14, 7, 7)
+_CHANNELS_AND_SIDES = [(stage[4], side) for stage, side in zip(STAGES, _SIDES, strict=True) for _ in range(stage[0])]
+LAYERS = {**{f"blocks{number}": sizes for number, sizes in enumerate(_CHANNELS_AND_SIDES)}, "head": (CHANNELS, 7)}
+"""Layers whose maps can be taken: the blocks, and the last convolution; (C, H = W) of images of 224 pixels."""
 CLASSIFIER = {"_fc.weight", "_fc.bias"}
 
 
@@ -117,6 +122,47 @@ class EfficientNetLite0(nn.Module):
         maps = functional.relu6(self.bn0(self.conv_stem(images)), inplace=True)
         maps = self.blocks(maps)
         return functional.relu6(self.bn1(self.conv_head(maps)), inplace=True)
+
+
+class Part(nn.Module):
+    """Consecutive layers of an EfficientNet-Lite0, with its tensors under its names.
+
+    Args:
+        whole: the network.
+        after: the layer before the part; None where it begins at the images.
+        until: the last layer of the part.
+    """
+
+    def __init__(self, whole: EfficientNetLite0, after: str | None, until: str) -> None:
+        super().__init__()
+        first, last = _blocks_until(after), _blocks_until(until)
+        self.begins, self.ends = after is None, until == "head"
+        if self.begins:
+            self.conv_stem, self.bn0 = whole.conv_stem, whole.bn0
+        self.blocks = whole.blocks[first:last]
+        if self.ends:
+            self.conv_head, self.bn1 = whole.conv_head, whole.bn1
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """(B, 3, 224, 224) images, or (B, C, H, W) maps of ``after``, to the maps of ``until``."""
+        if self.begins:
+            maps = functional.relu6(self.bn0(self.conv_stem(maps)), inplace=True)
+        maps = self.blocks(maps)
+        return functional.relu6(self.bn1(self.conv_head(maps)), inplace=True) if self.ends else maps
+
+
+def part_of(network: nn.Module, after: str | None, until: str) -> nn.Module:
+    """The layers of an EfficientNet-Lite0 behind one of :data:`LAYERS`, None for the images, and up to another."""
+    if not isinstance(network, EfficientNetLite0):
+        raise TypeError(f"expected an EfficientNetLite0, found {type(network).__name__}")
+    return network if after is None and until == "head" else Part(network, after, until)
+
+
+def _blocks_until(layer: str | None) -> int:
+    """The number of blocks from the images to the end of a layer."""
+    if layer is None:
+        return 0
+    return len(_CHANNELS_AND_SIDES) if layer == "head" else 1 + int(layer.removeprefix("blocks"))
 
 
 def efficientnet_lite0(weights_file: Path | None = None) -> nn.Module:

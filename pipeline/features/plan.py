@@ -38,6 +38,7 @@ class BackboneSpec:
         map_size: H = W of its maps.
         source: the weights as they were asked for, a name or the path of a file; None for the usual ones.
         seed: of random weights.
+        weights_source: where the weights come from, in words, as the manifest records it.
     """
 
     name: str
@@ -51,6 +52,7 @@ class BackboneSpec:
     map_size: int = 7
     source: str | None = None
     seed: int = 0
+    weights_source: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,4 +158,5 @@ class Plan:
             decoder=decoder_version(),
             views=("test frames, centre crop", *[random_view] * (self.views - 1)),
             ta2n_version=ta2n.__version__,
+            weights_source=self.backbone.weights_source,
         )

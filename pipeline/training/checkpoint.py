@@ -172,7 +172,7 @@ def checksum_of(tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> s
         digest.update(f"{name}\t{tensor.dtype}\t{tuple(tensor.shape)}\n".encode())
         digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
     # Once through JSON, so that what is written has the digest of what is read: (1, 2) becomes [1, 2].
-    digest.update(json.dumps(json.loads(to_json(metadata)), sort_keys=True).encode())
+    digest.update(to_json(json.loads(to_json(metadata)), sort_keys=True).encode())
     return digest.hexdigest()
 
 

@@ -81,7 +81,7 @@ def _comparable(section: str, stored: Any, wanted: Any, usual: Mapping[str, Any]
 def _defaults(settings: Settings) -> dict[str, Any]:
     """The defaults of the fields of a settings class, as JSON has them."""
     fields = [field for field in dataclasses.fields(settings) if field.default is not dataclasses.MISSING]
-    plain: dict[str, Any] = json.loads(json.dumps({field.name: field.default for field in fields}))
+    plain: dict[str, Any] = json.loads(to_json({field.name: field.default for field in fields}))
     return plain
 
 
@@ -99,7 +99,7 @@ def _filled_options(values: Mapping[str, Any], method: Any) -> dict[str, Any]:
     usual = {one.name: one.default for one in known if one.default is not inspect.Parameter.empty}
     filled = {"project": None, **usual, **values}
     filled["project"] = filled["project"] or None  # 0 is no projection either
-    plain: dict[str, Any] = json.loads(json.dumps(filled, default=str))
+    plain: dict[str, Any] = json.loads(to_json(filled, default=str))
     return plain
 
 

@@ -85,6 +85,17 @@ def test_a_folder_is_asked_for_where_one_can_be_made(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
+@pytest.mark.parametrize("target", ["loop", "nowhere/at/all"])
+def test_a_link_that_leads_nowhere_is_neither_file_nor_folder(tmp_path: Path, target: str) -> None:
+    (tmp_path / "loop").symlink_to(target)
+    with pytest.raises(InputError, match=r"--report .*is a link that leads nowhere"):
+        require_file(tmp_path / "loop", "--report")
+    with pytest.raises(InputError, match=r"--out .*is no folder"):
+        require_folder(tmp_path / "loop", "--out")
+    with pytest.raises(InputError, match=r"--report .*is no folder"):
+        require_file(tmp_path / "loop" / "x.json", "--report")
+
+
 def test_a_folder_that_cannot_be_written_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "access", lambda *_: False)
     with pytest.raises(InputError, match=r"--out .*cannot be written to; name another folder"):

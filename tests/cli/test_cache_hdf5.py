@@ -96,6 +96,18 @@ def test_a_killed_export_process_is_continued(folder: Path, tmp_path: Path, form
     assert run("cache", "verify", tmp_path / "toy.h5").exit_code == 0
 
 
+def test_the_same_export_again_is_complete(folder: Path, tmp_path: Path) -> None:
+    made = run("cache", "export", folder / "toy.zarr", tmp_path / "toy.h5")
+    again = run("cache", "export", folder / "toy.zarr", tmp_path / "toy.h5")
+    assert (made.exit_code, again.exit_code) == (0, 0), again.output
+    assert f"{tmp_path / 'toy.h5'}: is there already and holds the same: 143 clips" in again.stdout
+    as_json = run("cache", "export", folder / "toy.zarr", tmp_path / "toy.h5", "--json")
+    assert json.loads(as_json.stdout)["kept"] == 143
+    other = run("cache", "export", folder / "toy.zarr", tmp_path / "toy.h5", "--compression", "gzip")
+    assert other.exit_code == 2
+    assert "is there already and its compression is none, not gzip" in other.stderr
+
+
 def test_back_into_a_store(folder: Path, tmp_path: Path) -> None:
     made = run("cache", "import", folder / "one" / "toy.h5", tmp_path)
     assert made.exit_code == 0, made.output
@@ -157,7 +169,7 @@ SMALL = ("--way", "3", "--episodes", "20", "--json")
             ("import", "OTHER", "out", "--features", "x", "--labels", "y", "--name", "../z"),
             "'../z' is no name of a store",
         ),
-        (("import", "OTHER", "out", "--features", "x", "--labels", "y", "--name", ""), "'' is no name of a store"),
+        (("import", "OTHER", "out", "--features", "x", "--labels", "y", "--name", ""), "--name is followed by nothing"),
         (("import", "OTHER", "out", "--features", "x", "--labels", "y", "--axes", "VT"), "--axes VT: does not name"),
         (("import", "OTHER", "out", "--features", "x", "--labels", "y"), "say which by --axes"),
     ],

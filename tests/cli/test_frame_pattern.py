@@ -53,7 +53,7 @@ def test_a_pattern_says_which_images_are_frames(clips: Path, tmp_path: Path) -> 
     assert "sampling.frame_pattern: img_* -> None" in without.stderr.replace("\n", " ")
 
 
-@pytest.mark.parametrize("pattern", ["", "a/img_*"])
+@pytest.mark.parametrize("pattern", ["./img_*", "a/img_*"])
 def test_a_pattern_that_no_file_name_can_match_is_refused(clips: Path, tmp_path: Path, pattern: str) -> None:
     shown = run("extract", "--dataset", clips, "--cache", tmp_path / "f", *EXTRACT, "--frame-pattern", pattern)
     assert shown.exit_code == 2
@@ -95,8 +95,8 @@ def test_names_that_are_no_utf8_are_left_out_and_a_root_of_that_kind_is_refused(
     assert FeatureCache.open(tmp_path / "feats").videos.id.tolist() == ["run/v1", "sit/v1"]
     for root in (tmp_path / odd, tmp_path / odd / "inner"):
         shutil.copytree(clips, root, dirs_exist_ok=True)
-        with pytest.raises(InputError, match=r"bad\\udcff.*: this path is not valid UTF-8, so no store can name it"):
+        with pytest.raises(InputError, match="this path is not UTF-8, so no store can name it"):
             resolve(root)
     (tmp_path / "link").symlink_to(tmp_path / odd)
-    with pytest.raises(InputError, match="this path is not valid UTF-8"):
+    with pytest.raises(InputError, match="this path is not UTF-8"):
         resolve(tmp_path / "link")

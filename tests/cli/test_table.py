@@ -95,7 +95,7 @@ def test_without_any_data_the_demos_clips_and_the_way_to_the_real_table(nowhere:
 @pytest.mark.parametrize(
     ("error", "reason"),
     [
-        (OSError(28, "No space left on device", "hmdb51.zarr"), "No space left on device: 'hmdb51.zarr'"),
+        (OSError(28, "No space left on device", "hmdb51.zarr"), "the disk is full; free some space"),
         (typer.Exit(1), "no clip could be used"),
         (MemoryError(), "out of memory"),
     ],

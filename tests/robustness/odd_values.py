@@ -62,6 +62,7 @@ FLAGS: dict[str, list[str] | None] = {
     "--compression": ["zstd", "gzip", "zip", "none"],
     "--weights": ["random", "module.pth", "two.pth", "pickle.pth", "text.txt", "clips", "nowhere.pth", "imagenet9"],
     "--backbone": ["resnet18", "vgg", "", "x[/y]"],
+    "--layer": ["layer3", "layer9", "", "x[/y]"],
     "--resize": ["256x256", "short-256", "10x10", "x", "0x0", "-1x5", "short-", "9" * 5000 + "x1"],
     "--rule": ["linspace", "none"],
     "--normalise": ["none", "x"],
@@ -112,8 +113,8 @@ BASES = {
         "extract",
         "--dataset clips --cache new --backbone resnet18 --weights random --frames 1 --workers 1",
         "clips new",
-        "dataset cache root splits backbone weights frames rule resize normalise views flip no-flip seed "
-        "batch-size workers deadline shard-size compression retry-failed no-compile protocol recipe split-file "
+        "dataset cache root splits backbone weights layer checkpoint frames rule resize normalise views flip no-flip "
+        "seed batch-size workers deadline shard-size compression retry-failed no-compile protocol recipe split-file "
         "device dry-run json",
     ),
     "train-head": _base(

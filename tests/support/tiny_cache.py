@@ -11,13 +11,15 @@ from ta2n.cache_schema.table import VideoTable
 from ta2n.pipeline.cache.writer import CacheWriter
 
 
-def manifest(table: VideoTable, *, views: int = 1, frames: int = 4, backbone: str = "toy") -> Manifest:
+def manifest(
+    table: VideoTable, *, views: int = 1, frames: int = 4, backbone: str = "toy", weights_sha256: str = "0" * 64
+) -> Manifest:
     return Manifest(
         dataset="toy",
         split_hash=table.hash(),
         backbone=backbone,
         weights="none",
-        weights_sha256="0" * 64,
+        weights_sha256=weights_sha256,
         layer="last",
         preprocessing={"crop": 8, "mean": [0.0, 0.0, 0.0]},
         sampling={"rule": "tsn", "frames": frames, "seed": 0},
@@ -64,6 +66,7 @@ def write_cache(
     compression: str = "none",
     signal: float = 1.0,
     failed: tuple[int, ...] = (),
+    weights_sha256: str = "0" * 64,
 ) -> Path:
     """Writes ``folder/toy.zarr`` through the real writer and returns its path."""
     videos = videos if videos is not None else table()
@@ -71,7 +74,7 @@ def write_cache(
     path = folder / "toy.zarr"
     writer = CacheWriter(
         path,
-        manifest(videos, views=views, frames=map_shape[1]),
+        manifest(videos, views=views, frames=map_shape[1], weights_sha256=weights_sha256),
         videos,
         map_shape=map_shape,
         shard_size=shard_size,

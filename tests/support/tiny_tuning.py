@@ -13,8 +13,7 @@ from torch import nn
 
 import ta2n
 from ta2n.cache_schema.errors import MissingError
-from ta2n.pipeline.features.backbones import BACKBONES, Backbone, weights_sha256
-from ta2n.pipeline.features.plan import BackboneSpec
+from ta2n.pipeline.features import backbones, networks
 
 NAME, SIDE, CHANNELS = "tiny", 28, 8
 EXTRACT: dict[str, Any] = {"backbone": NAME, "weights": "random", "resize": "32x36", "workers": 1}
@@ -22,11 +21,8 @@ SHORT: dict[str, Any] = {"way": 2, "queries": 1, "episodes": 4, "epochs": 2, "va
 TUNE: dict[str, Any] = {"episodes": 4, "epochs": 2, "val_episodes": 6, "workers": 1, "device": "cpu"}
 
 
-def tiny_backbone(name: str, weights: str | None, seed: int) -> Backbone:
-    """(B, 3, 28, 28) -> (B, 8, 7, 7), with batch norm, in two stages; its running averages are not those of a start.
-
-    A file of its weights holds the seed that they are drawn from.
-    """
+def tiny_weights(name: str, weights: str | None, seed: int) -> tuple[nn.Module, str]:
+    """The network with weights drawn from a seed; a file of its weights holds the seed."""
     label = f"random (seed {seed})"
     if weights not in (None, "random"):
         file = Path(str(weights))
@@ -35,17 +31,18 @@ def tiny_backbone(name: str, weights: str | None, seed: int) -> Backbone:
         label, seed = file.name, int(file.read_text())
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        stages = [_stage(3, 6), _stage(6, CHANNELS)]
-    module = nn.Sequential(OrderedDict(first=stages[0], second=stages[1]))
-    spec = BackboneSpec(
-        name=name,
-        weights=label,
-        weights_sha256=weights_sha256(module),
-        layer="second",
-        channels=CHANNELS,
-        image_size=SIDE,
-    )
-    return Backbone(spec, module)
+        return tiny_network(), label
+
+
+def tiny_network() -> nn.Module:
+    """(B, 3, 28, 28) -> (B, 8, 7, 7), with batch norm, in two stages; its running averages are not those of a start."""
+    return nn.Sequential(OrderedDict(first=_stage(3, 6), second=_stage(6, CHANNELS)))
+
+
+def _part(network: nn.Module, after: str | None, until: str) -> nn.Module:
+    names = ["first", "second"]
+    inside = names[0 if after is None else names.index(after) + 1 : names.index(until) + 1]
+    return nn.Sequential(OrderedDict((name, network.get_submodule(name)) for name in inside))
 
 
 def _stage(channels: int, out: int) -> nn.Sequential:
@@ -60,11 +57,13 @@ def _stage(channels: int, out: int) -> nn.Sequential:
 @contextmanager
 def registered() -> Iterator[None]:
     """Makes the backbone one that can be asked for by name."""
-    BACKBONES[NAME] = tiny_backbone
+    layers = {"first": (6, 14), "second": (CHANNELS, 7)}
+    networks.NETWORKS[NAME] = networks.Network(build=tiny_network, layers=layers, part=_part, image_size=SIDE)
+    backbones._LOADERS[NAME] = tiny_weights
     try:
         yield
     finally:
-        del BACKBONES[NAME]
+        del networks.NETWORKS[NAME], backbones._LOADERS[NAME]
 
 
 def write_clips(root: Path, *, classes: int = 3, clips: int = 4, frames: int = 6) -> Path:

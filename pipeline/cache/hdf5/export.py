@@ -14,9 +14,7 @@ Both lie under names that carry a hash of everything in them but the maps: what 
 same export.
 """
 
-import hashlib
 import os
-import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -26,19 +24,22 @@ from typing import Any
 import h5py
 import numpy as np
 
+from ta2n.cache_schema.columns import checksum
 from ta2n.cache_schema.disk import naming
-from ta2n.cache_schema.errors import DamagedCacheError, InputError
+from ta2n.cache_schema.errors import CacheError, DamagedCacheError, InputError, MissingError
+from ta2n.cache_schema.layout import ODD
 from ta2n.cache_schema.lock import writing
 from ta2n.cache_schema.manifest import SCHEMA_VERSION
 from ta2n.cache_schema.plain_json import to_json
 from ta2n.cache_schema.values import State
+from ta2n.pipeline.cache.hdf5.finished import compare_maps, forget_left_overs, identity, require_same
 from ta2n.pipeline.cache.hdf5.patient_file import PatientFile
 from ta2n.pipeline.cache.hdf5.source import Hdf5Source
 from ta2n.pipeline.cache.reader import FeatureCache
 from ta2n.pipeline.cache.verify import sound_map
 from ta2n.pipeline.cache.writer import COLUMNS
 
-COMPRESSIONS = ("none", "gzip", "lzf")
+FILE_COMPRESSIONS = ("none", "gzip", "lzf")
 _ALIGNMENT = 64
 
 OnClips = Callable[[int], None]
@@ -47,35 +48,44 @@ OnClips = Callable[[int], None]
 def export_hdf5(cache: FeatureCache, file: Path, *, compression: str = "none", on_clips: OnClips | None = None) -> int:
     """Writes a cache into one HDF5 file, which gets its name when it is whole.
 
+    A file that is there already and is this very export is compared map by map, and left as it is.
+
     Args:
         cache: the store.
-        file: to write; must not be there.
+        file: to write.
         compression: of the maps: ``none`` (read by memory map), ``gzip`` or ``lzf``. The latter two need room for the
             file twice while it is put together.
         on_clips: called with the number of clips finished so far.
 
     Returns:
-        How many maps a killed export had left. Each was compared with its digest.
+        How many maps were there already, in the finished file or in what a killed export had left. Each was compared
+        with its digest.
 
     Raises:
-        InputError: the file is there, the compression is unknown, or the store is of an older version of the format.
+        InputError: the file is there and is something else, the compression is unknown, or the store is of an older
+            version of the format.
         DamagedCacheError: a map is not what was written.
+        BusyError: another process is writing the file.
         OSError: the disk is full, or cannot be written to; run again to continue.
     """
-    if compression not in COMPRESSIONS:
-        raise InputError(f"--compression {compression!r} is not known; choose one of {', '.join(COMPRESSIONS)}")
+    if compression not in FILE_COMPRESSIONS:
+        raise InputError(f"--compression {compression!r} is not known; choose one of {', '.join(FILE_COMPRESSIONS)}")
     if file.exists():
-        raise InputError(f"{file}: is there already; delete it, or export to another name")
-    if cache.manifest.schema_version != SCHEMA_VERSION:
+        require_same(cache, file, compression)  # before the lock, which would be a trace of a call that is refused
+    elif cache.manifest.schema_version != SCHEMA_VERSION:
         raise InputError(
             f"{cache.path}: is of version {cache.manifest.schema_version} of the format; `ta2n cache verify --upgrade "
             f"{cache.path}` makes version {SCHEMA_VERSION} of it, which can be exported"
         )
+    on_clips = on_clips or (lambda clips: None)
     file.parent.mkdir(parents=True, exist_ok=True)
     with writing(file, "ta2n cache export"), naming(file):
-        partial = file.with_name(f".{file.name}.{_identity(cache, compression)}.partial")
-        _forget_others(partial, file)
-        on_clips = on_clips or (lambda clips: None)
+        if file.exists():
+            kept = compare_maps(cache, require_same(cache, file, compression), on_clips)
+            forget_left_overs(file)
+            return kept
+        partial = file.with_name(f".{file.name}.{identity(cache.source, compression)}.partial")
+        forget_left_overs(file, keep=partial)
         if compression == "none":
             kept = _write_places(cache, partial, on_clips)
             partial.replace(file)
@@ -85,22 +95,6 @@ def export_hdf5(cache: FeatureCache, file: Path, *, compression: str = "none", o
             (partial / "whole").replace(file)
             shutil.rmtree(partial)
     return kept
-
-
-def _identity(cache: FeatureCache, compression: str) -> str:
-    source = cache.source
-    about = to_json([source.manifest.to_dict(), source.shape, source.shard_size, source.compression, compression])
-    found = hashlib.sha256(about.encode() + to_json(source.videos.checksums).encode())
-    for name in COLUMNS:
-        found.update(np.ascontiguousarray(source.column(name)).tobytes())
-    return found.hexdigest()[:16]
-
-
-def _forget_others(partial: Path, file: Path) -> None:
-    ours = re.compile(rf"\.{re.escape(file.name)}\.[0-9a-f]{{16}}\.partial(\.new)?")
-    for left in file.parent.iterdir():
-        if left != partial and ours.fullmatch(left.name):
-            shutil.rmtree(left) if left.is_dir() else left.unlink()
 
 
 def _new(path: Path, write: Callable[[Path], Any]) -> None:
@@ -135,11 +129,13 @@ def _done(cache: FeatureCache, rows: range) -> Iterator[tuple[int, int]]:
 def _write_head(cache: FeatureCache, target: Any, compression: str) -> Any:
     """Everything but the maps; returns their data set."""
     source = cache.source
-    target.attrs["ta2n"] = to_json(source.manifest.to_dict())
+    target.attrs["ta2n"] = manifest = to_json(source.manifest.to_dict())
+    target.attrs["ta2n_sha256"] = checksum(np.frombuffer(manifest.encode(), np.uint8))
     target.attrs["videos"] = to_json(source.videos.checksums)
     target.attrs["shard_size"], target.attrs["compression"] = source.shard_size, source.compression
     for name in COLUMNS:
-        target.create_dataset(name, data=source.column(name))
+        values = source.column(name)
+        target.create_dataset(name, data=values).attrs["sha256"] = checksum(values)
     for name, values in source.videos.columns().items():
         target.create_dataset(f"videos/{name}", data=values)
     return _create_features(target, source.shape, compression)
@@ -153,12 +149,12 @@ def _create_features(target: Any, shape: tuple[int, ...], compression: str) -> A
 
 
 def _write_places(cache: FeatureCache, partial: Path, on_clips: OnClips) -> int:
-    resumed = partial.exists()
+    resumed = _is_laid_out(cache, partial)
     if not resumed:
         _new(partial, lambda path: _lay_out(cache, path))
     laid, kept = Hdf5Source(partial, check=False), 0
     if laid.offset is None:
-        raise DamagedCacheError(f"{partial}: was laid out without places for the maps; delete it and export again")
+        raise DamagedCacheError(f"{partial}: was laid out without places for the maps, which is a fault of HDF5's")
     with partial.open("r+b") as raw:
         for row in range(len(cache)):
             for _, view in _done(cache, range(row, row + 1)):
@@ -171,6 +167,19 @@ def _write_places(cache: FeatureCache, partial: Path, on_clips: OnClips) -> int:
         raw.flush()
         os.fsync(raw.fileno())
     return kept
+
+
+def _is_laid_out(cache: FeatureCache, partial: Path) -> bool:
+    """Whether a killed export left a place for every map; what was damaged meanwhile is laid out anew."""
+    try:
+        found = Hdf5Source(partial)
+        if found.offset is None or identity(found, "none") != identity(cache.source, "none"):
+            return False
+    except (CacheError, MissingError):
+        return False
+    places = found.offset[cache.state == State.DONE]
+    inside = (places >= 0) & (places <= found.end - found.map_bytes)
+    return bool(inside.all()) and len(np.unique(places)) == len(places)
 
 
 def _lay_out(cache: FeatureCache, path: Path) -> None:
@@ -219,7 +228,7 @@ def _is_sound(cache: FeatureCache, part: Path, rows: range, maps: list[tuple[int
         with h5py.File(part, "r") as opened:
             features = opened["features"]
             return all(matches(row, view, features[row - rows.start, view]) for row, view in maps)
-    except (OSError, KeyError):
+    except ODD:
         return False
 
 

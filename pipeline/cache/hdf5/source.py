@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ta2n.cache_schema.columns import checksum
 from ta2n.cache_schema.errors import CacheError, DamagedCacheError, MissingError
-from ta2n.cache_schema.layout import ODD, table_of
+from ta2n.cache_schema.layout import COMPRESSIONS, ODD, table_of
 from ta2n.cache_schema.manifest import Manifest
 from ta2n.pipeline.cache.digests import Digests
 from ta2n.pipeline.cache.local import LocalReader, Wanted
@@ -43,6 +44,9 @@ class Hdf5Source:
         compressed: whether maps are read through HDF5.
         shard_size: of the store that was exported.
         compression: of the store that was exported.
+        form: compression of the file's own maps: ``none``, ``gzip``, ``lzf``, or another tool's.
+        map_bytes: of one map that is not compressed.
+        end: bytes of the file.
         offset: (videos, views) byte at which each map begins, -1 where it is not stored; None where another tool has
             rewritten the file with other chunks.
 
@@ -59,13 +63,14 @@ class Hdf5Source:
         self.path = path
         try:
             with open_file(path) as file:
-                self.manifest = Manifest.from_dict(json.loads(file.attrs["ta2n"]), source=str(path))
+                self.manifest = _manifest(path, file.attrs)
                 self.shard_size, self.compression = int(file.attrs["shard_size"]), str(file.attrs["compression"])
                 features, checksums = file["features"], json.loads(file.attrs.get("videos", "null"))
                 self.shape = tuple(int(length) for length in features.shape)
                 self.offset = _offsets(features)
                 plain = self.offset is not None and features.id.get_create_plist().get_nfilters() == 0
                 self.compressed = not (plain and features.dtype == "<f2")
+                self.form = str(features.compression or "none")
         except ODD as error:
             if isinstance(error, CacheError | MissingError):
                 raise
@@ -81,7 +86,12 @@ class Hdf5Source:
                 f"{path}: its features have shape {self.shape}, expected {expected} videos and views of (C, T, H, W); "
                 "export it again"
             )
-        self._bytes, self._end = 2 * int(np.prod(self.shape[2:])), path.stat().st_size
+        if self.shard_size < 1 or self.compression not in COMPRESSIONS:
+            raise DamagedCacheError(
+                f"{path}: says that its store had {self.shard_size} clips a shard and compression "
+                f"{self.compression!r}; export it again"
+            )
+        self.map_bytes, self.end = 2 * int(np.prod(self.shape[2:])), path.stat().st_size
         self._window = lru_cache(_OPEN_WINDOWS)(self._open_window)
         self._opened: tuple[int, Any] | None = None
         self._reader = LocalReader(
@@ -93,7 +103,11 @@ class Hdf5Source:
         )
 
     def column(self, name: str) -> NDArray[Any]:
-        """A whole array of the format other than ``features``."""
+        """A whole array of the format other than ``features``.
+
+        Raises:
+            DamagedCacheError: it cannot be read, is not as long as the row table, or is not what was written.
+        """
         if self.manifest.schema_version == 1 and name in ("decoder", "concealed"):
             return np.zeros(len(self.videos), np.uint8 if name == "decoder" else np.int32)
         values = self._array(name)
@@ -106,11 +120,14 @@ class Hdf5Source:
     def _array(self, name: str) -> NDArray[Any]:
         try:
             with open_file(self.path) as file:
-                return np.asarray(file[name][:])
+                values, written = np.asarray(file[name][:]), file[name].attrs.get("sha256")
         except ODD as error:
             if isinstance(error, CacheError | MissingError):
                 raise
             raise DamagedCacheError(f"{self.path}: array {name!r} cannot be read ({error}); export it again") from error
+        if written not in (None, checksum(values)):
+            raise DamagedCacheError(f"{self.path}: array {name!r} is not what was written; export it again")
+        return values
 
     def read(self, wanted: Wanted, out: Tensor) -> None:
         """See :meth:`~ta2n.pipeline.cache.sources.Source.read`."""
@@ -122,7 +139,7 @@ class Hdf5Source:
         if offset is not None and offset < 0:
             raise DamagedCacheError(f"{self.path}: holds no map of row {row}, view {view}; export it again")
         if offset is not None and not self.compressed:
-            if offset + self._bytes > self._end:
+            if offset + self.map_bytes > self.end:
                 raise DamagedCacheError(f"{self.path}: the map of row {row} would lie behind its end; export it again")
             return self._mapped(offset)
         try:
@@ -135,19 +152,19 @@ class Hdf5Source:
             return
         for row, view in wanted:
             offset = int(self.offset[row, view])
-            if 0 <= offset <= self._end - self._bytes:
+            if 0 <= offset <= self.end - self.map_bytes:
                 number, start = divmod(offset, _WINDOW_BYTES)
-                fetch(self._window(number), start, self._bytes)
+                fetch(self._window(number), start, self.map_bytes)
 
     def _mapped(self, offset: int) -> NDArray[np.float16]:
         number, start = divmod(offset, _WINDOW_BYTES)
-        values: NDArray[np.float16] = np.frombuffer(self._window(number), "<f2", self._bytes // 2, start)
+        values: NDArray[np.float16] = np.frombuffer(self._window(number), "<f2", self.map_bytes // 2, start)
         return values.reshape(self.shape[2:])
 
     def _open_window(self, number: int) -> mmap.mmap:
         begin = number * _WINDOW_BYTES
         # Long enough for every map that begins in it.
-        length = min(_WINDOW_BYTES + self._bytes, self._end - begin)
+        length = min(_WINDOW_BYTES + self.map_bytes, self.end - begin)
         with self.path.open("rb") as handle:
             # Copy-on-write, never written to: torch wants writable memory and nothing may change the file.
             return mmap.mmap(handle.fileno(), length, access=mmap.ACCESS_COPY, offset=begin)
@@ -157,6 +174,13 @@ class Hdf5Source:
         if self._opened is None or self._opened[0] != process:
             self._opened = process, open_file(self.path)["features"]
         return self._opened[1]
+
+
+def _manifest(path: Path, attributes: Any) -> Manifest:
+    text = str(attributes["ta2n"])
+    if attributes.get("ta2n_sha256") not in (None, checksum(np.frombuffer(text.encode(), np.uint8))):
+        raise DamagedCacheError(f"{path}: its manifest is not what was written; export it again")
+    return Manifest.from_dict(json.loads(text), source=str(path))
 
 
 def _offsets(features: Any) -> NDArray[np.int64] | None:

@@ -14,6 +14,7 @@ _COLUMNS = (
     "frozen backbone",
     "against ProtoNet",
     "fine-tuned",
+    "ProtoNet on its features",
     "published",
     "frozen − published",
     "videos",
@@ -48,6 +49,7 @@ def _cells(entry: TableEntry, base: TableEntry | None, marks: dict[str, str]) ->
         ours.percent() if ours else f"none {_mark(entry.missing, marks)}",
         _difference(entry, base, marks),
         _tuned(entry, marks),
+        entry.tuned_plain.percent() if entry.tuned_plain else "",
         f"{published.percent:.1f} {_mark(source_of(published), marks)}" if published else "none",
         "" if above is None else f"{100 * above:+.1f}",
         str(first.classes.videos) if first else "",
@@ -69,10 +71,11 @@ def _difference(entry: TableEntry, base: TableEntry | None, marks: dict[str, str
 
 
 def _tuned(entry: TableEntry, marks: dict[str, str]) -> str:
-    if entry.tuned is None:
+    accuracy = entry.tuned_accuracy
+    if accuracy is None:
         return f"none {_mark(entry.tuned_missing, marks)}"
-    left_out = entry.tuned.classes.sentence
-    return entry.tuned.accuracy.percent() + (f" {_mark(left_out, marks)}" if left_out else "")
+    left_out = entry.tuned[0].run.classes.sentence
+    return accuracy.percent() + (f" {_mark(left_out, marks)}" if left_out else "")
 
 
 def _classes(run: MethodResult, marks: dict[str, str]) -> str:

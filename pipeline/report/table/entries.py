@@ -13,6 +13,7 @@ from ta2n.pipeline.evaluation.metrics import Estimate, estimate, paired_differen
 from ta2n.pipeline.report.table.rows import PublishedResult
 from ta2n.pipeline.report.table.runs import BASELINE
 from ta2n.pipeline.report.table.tested import MethodResult
+from ta2n.pipeline.report.table.tuned import TunedResult
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +27,7 @@ class TableEntry:
         shot: K.
         runs: one a seed, on the same test episodes; empty where there is none.
         missing: why there is none.
-        tuned: the same end to end, on features of a backbone that was trained with the head.
+        tuned: the same end to end, on features of a backbone that was trained with the head; one a seed.
         tuned_missing: why there is none.
         published: what others published.
 
@@ -40,13 +41,14 @@ class TableEntry:
     shot: int
     runs: tuple[MethodResult, ...] = ()
     missing: str = ""
-    tuned: MethodResult | None = None
+    tuned: tuple[TunedResult, ...] = ()
     tuned_missing: str = ""
     published: PublishedResult | None = None
 
     def __post_init__(self) -> None:
-        for run in self.runs[1:]:
-            require_same_episodes(self.runs[0], run)
+        for runs in (self.runs, [one.run for one in self.tuned]):
+            for run in runs[1:]:
+                require_same_episodes(runs[0], run)
 
     @property
     def accuracies(self) -> NDArray[np.float64]:
@@ -64,6 +66,16 @@ class TableEntry:
         return estimate(self.accuracies) if self.runs else None
 
     @property
+    def tuned_accuracy(self) -> Estimate | None:
+        """Of the fine-tuned heads, on the features of their backbones: mean over seeds, interval over episodes."""
+        return _mean_over_seeds([one.run.accuracies for one in self.tuned])
+
+    @property
+    def tuned_plain(self) -> Estimate | None:
+        """Of untrained ProtoNet on the same features and episodes, likewise."""
+        return _mean_over_seeds([one.plain for one in self.tuned])
+
+    @property
     def spread(self) -> float | None:
         """Standard deviation of the seeds' accuracies; None below two seeds."""
         means = [run.accuracy.mean for run in self.runs]
@@ -73,6 +85,10 @@ class TableEntry:
     def above_published(self) -> float | None:
         """Ours − published, as a share of 1; None where one of the two is not there."""
         return self.accuracy.mean - self.published.percent / 100 if self.accuracy and self.published else None
+
+
+def _mean_over_seeds(accuracies: Sequence[NDArray[np.float64]]) -> Estimate | None:
+    return estimate(np.mean(accuracies, axis=0)) if accuracies else None
 
 
 def baseline(group: Sequence[TableEntry]) -> TableEntry | None:
@@ -101,6 +117,7 @@ def as_record(entry: TableEntry, entries: Sequence[TableEntry]) -> dict[str, Any
     group = [other for other in entries if (other.dataset, other.shot) == (entry.dataset, entry.shot)]
     difference = against_baseline(entry, baseline(group))
     ours, published = entry.accuracy, entry.published
+    tuned, plain = entry.tuned_accuracy, entry.tuned_plain
     first = entry.runs[0] if entry.runs else None
     classes = first.classes.as_record() if first else dict.fromkeys(SplitClasses(0, (), 0).as_record())
     record = {
@@ -112,8 +129,11 @@ def as_record(entry: TableEntry, entries: Sequence[TableEntry]) -> dict[str, Any
         "missing": entry.missing or None,
         "against_protonet": difference.mean if difference else None,
         "against_protonet_interval": difference.interval if difference else None,
-        "tuned_accuracy": entry.tuned.accuracy.mean if entry.tuned else None,
-        "tuned_interval": entry.tuned.accuracy.interval if entry.tuned else None,
+        "tuned_accuracy": tuned.mean if tuned else None,
+        "tuned_interval": tuned.interval if tuned else None,
+        "tuned_protonet": plain.mean if plain else None,
+        "tuned_protonet_interval": plain.interval if plain else None,
+        "tuned_seeds": len(entry.tuned),
         "tuned_missing": entry.tuned_missing or None,
         "published": published.percent / 100 if published else None,
         "published_source": source_of(published) if published else None,

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 import torch
 
+from ta2n.cache_schema.disk import explained
 from ta2n.cache_schema.errors import Ta2nError
 
 _LOG = logging.getLogger(__name__)
@@ -48,6 +49,8 @@ def reason_of(error: Exception) -> str:
     kind = type(error).__name__
     if _is_memory(error):
         return _short(f"out of memory ({text or kind})")
+    if line := explained(error):
+        return _short(line)
     if isinstance(error, OSError):
         return _short(f"the system refused ({text or kind})")
     return _short(f"unexpected {kind}: {text} (a bug, or a broken machine)")

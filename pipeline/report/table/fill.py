@@ -7,9 +7,7 @@ from pathlib import Path
 
 import torch
 
-from ta2n.cache_schema.errors import InputError
 from ta2n.pipeline.cache import FeatureCache
-from ta2n.pipeline.config.stored import from_stored
 from ta2n.pipeline.evaluation.scratch import Scratch
 from ta2n.pipeline.report.table.entries import TableEntry
 from ta2n.pipeline.report.table.episodes import TestEpisodes, TestSplit
@@ -17,8 +15,8 @@ from ta2n.pipeline.report.table.failures import Failure, attempt
 from ta2n.pipeline.report.table.kept import OnNote
 from ta2n.pipeline.report.table.rows import TableRow
 from ta2n.pipeline.report.table.runs import train_and_test
-from ta2n.pipeline.report.table.tested import MethodResult, result_of
-from ta2n.pipeline.training.checkpoint import BEST, load_checkpoint
+from ta2n.pipeline.report.table.tested import MethodResult
+from ta2n.pipeline.report.table.tuned import TunedResult, TunedRuns, find_tuned, tuned_results
 from ta2n.pipeline.training.settings import Settings
 
 
@@ -33,8 +31,8 @@ class TablePlan:
         settings: the training run of a row with a number of shots and a seed.
         test: the test episodes.
         runs: folder of the runs: ``<data set>/<method>-<K>shot-seed<n>``.
-        tuned: folder of what was trained end to end: ``<data set>/<method>-<K>shot`` holds a checkpoint and the store
-            of that backbone's features.
+        tuned: folder of runs that were trained end to end, in whatever order; they say themselves what they are of. The
+            stores of their backbones' features are in it too, or beside the other stores.
         device: where the heads run.
         scratch: where what does not fit in memory goes; None is beside each run.
         check: whether each map is compared with its digest when it is first read.
@@ -62,6 +60,9 @@ def fill_from(
     cache = attempt(partial(FeatureCache.open, store, check=plan.check))
     if isinstance(cache, Failure):
         return without_store(dataset, plan, cache.reason)
+    for line in cache.pending():
+        if on_note:
+            on_note(line)
     return fill(cache, plan, on_run=on_run, on_note=on_note)
 
 
@@ -82,7 +83,8 @@ def fill(
         An entry for each number of shots and row.
     """
     tests = TestSplit(cache, plan.test)
-    return [_entry(tests, row, shot, plan, on_run, on_note) for shot in plan.shots for row in plan.rows]
+    tuned = find_tuned(plan.tuned, cache.path.parent)
+    return [_entry(tests, row, shot, plan, tuned, on_run, on_note) for shot in plan.shots for row in plan.rows]
 
 
 def without_store(dataset: str, plan: TablePlan, reason: str) -> list[TableEntry]:
@@ -103,11 +105,17 @@ def without_store(dataset: str, plan: TablePlan, reason: str) -> list[TableEntry
 
 
 def _entry(
-    tests: TestSplit, row: TableRow, shot: int, plan: TablePlan, on_run: OnRun | None, on_note: OnNote | None
+    tests: TestSplit,
+    row: TableRow,
+    shot: int,
+    plan: TablePlan,
+    found: TunedRuns,
+    on_run: OnRun | None,
+    on_note: OnNote | None,
 ) -> TableEntry:
     dataset = tests.cache.manifest.dataset
     runs = attempt(partial(_runs, tests, row, shot, plan, on_run, on_note))
-    tuned = attempt(partial(_tuned, dataset, row, shot, plan, on_note))
+    tuned = attempt(partial(_tuned, found, dataset, row, shot, plan, on_note))
     return TableEntry(
         dataset=dataset,
         method=row.method,
@@ -115,7 +123,7 @@ def _entry(
         shot=shot,
         runs=() if isinstance(runs, Failure) else runs,
         missing=runs.reason if isinstance(runs, Failure) else "",
-        tuned=None if isinstance(tuned, Failure) else tuned,
+        tuned=() if isinstance(tuned, Failure) else tuned,
         tuned_missing=tuned.reason if isinstance(tuned, Failure) else "",
         published=row.published.get((dataset, shot)),
     )
@@ -135,21 +143,17 @@ def _runs(
     return tuple(runs)
 
 
-def _tuned(dataset: str, row: TableRow, shot: int, plan: TablePlan, on_note: OnNote | None) -> MethodResult:
-    """The test of what was trained end to end.
-
-    Raises:
-        InputError: there is nothing, or it is of another method or number of shots.
-    """
-    folder = plan.tuned / dataset / f"{row.method}-{shot}shot"
-    if not (folder / BEST).is_file():
-        raise InputError(f"no fine-tuned checkpoint in {plan.tuned}")
-    metadata = load_checkpoint(folder).metadata
-    name = metadata["head"]["name"]
-    if name != row.method:
-        raise InputError(f"{folder}: its checkpoint is of {name}, expected {row.method}")
-    settings = from_stored(Settings, metadata["settings"], source=folder)
-    if settings.shot != shot:
-        raise InputError(f"{folder}: its checkpoint was trained with {settings.shot} shots, expected {shot}")
-    tests = TestSplit(FeatureCache.open(folder, check=plan.check), plan.test)
-    return result_of(tests, settings, folder, device=plan.device, scratch=plan.scratch, on_note=on_note)
+def _tuned(
+    found: TunedRuns, dataset: str, row: TableRow, shot: int, plan: TablePlan, on_note: OnNote | None
+) -> tuple[TunedResult, ...]:
+    return tuned_results(
+        found,
+        dataset,
+        row.method,
+        shot,
+        test=plan.test,
+        device=plan.device,
+        scratch=plan.scratch,
+        check=plan.check,
+        on_note=on_note,
+    )

@@ -19,7 +19,7 @@ from ta2n.pipeline.evaluation.costs import Costs, measure_costs
 from ta2n.pipeline.evaluation.evaluate import evaluate
 from ta2n.pipeline.evaluation.metrics import Estimate, estimate
 from ta2n.pipeline.evaluation.scratch import Scratch, scratch_folder
-from ta2n.pipeline.heads import Head
+from ta2n.pipeline.heads import Head, build_head
 from ta2n.pipeline.report.table.episodes import TestEpisodes, TestSplit
 from ta2n.pipeline.report.table.kept import OnNote, clips_digest, file_digest, measured_once
 from ta2n.pipeline.training.checkpoint import BEST, load_checkpoint
@@ -118,6 +118,49 @@ def result_of(
         test_ms=1000 * tested["seconds"] / test.episodes,
         classes=episodes.classes,
     )
+
+
+def untrained_accuracies(
+    tests: TestSplit,
+    settings: Settings,
+    folder: Path,
+    method: str,
+    *,
+    device: torch.device,
+    scratch: Scratch | None = None,
+    on_note: OnNote | None = None,
+) -> NDArray[np.float64]:
+    """What a method that needs no training makes of the test episodes of a run, measured once.
+
+    Args:
+        tests: the store and its test episodes.
+        settings: of the run: its way, shot and frames.
+        folder: of the run, where the result is kept.
+        method: name of the head.
+        device: where the head runs.
+        scratch: where what does not fit in memory goes; None is beside the run.
+        on_note: gets a line where it is measured again, with the reason.
+
+    Returns:
+        The accuracy of each episode, 0 to 1.
+    """
+    channels, _, size, _ = tests.cache.map_shape
+    head = build_head(method, channels=channels, frames=settings.frames, size=size).to(device).eval()
+    scratch = scratch or Scratch(scratch_folder(None, beside=folder), on_note)
+    tested = measured_once(
+        folder / f"untrained-{method}.json",
+        _test_key(tests, settings, f"untrained {method}", device),
+        lambda: _test(
+            head,
+            MapLoader(tests.cache, frames=settings.frames, device=device),
+            tests.episodes(settings.way, settings.shot).drawn,
+            tests.test.episodes,
+            scratch,
+        ),
+        usual=defaults(TestEpisodes),
+        on_note=on_note,
+    )
+    return np.array(tested["accuracies"])
 
 
 def _test_key(tests: TestSplit, settings: Settings, weights: str, device: torch.device) -> dict[str, Any]:

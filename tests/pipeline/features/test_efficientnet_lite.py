@@ -127,7 +127,7 @@ def test_files_that_are_no_state_dict_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"text\.pth: torch cannot read it"):
         efficientnet_lite0(tmp_path / "text.pth")
     torch.save([torch.zeros(1)], tmp_path / "list.pth")
-    with pytest.raises(InputError, match=r"list\.pth: holds a list"):
+    with pytest.raises(InputError, match=r"list\.pth: .*found a list"):
         efficientnet_lite0(tmp_path / "list.pth")
     with pytest.raises(MissingError, match=r"absent\.pth: no such weights file"):
         efficientnet_lite0(tmp_path / "absent.pth")

@@ -188,7 +188,7 @@ EDITS: list[tuple[str, object, str]] = [
     ("head.channels", 7, r"'projection.weight' is float32 \(4, 6\), expected float32 \(4, 7\)"),
     ("head.project", 0, "'projection.weight' is not one of what its header describes"),
     ("settings.way", "five", "settings.way is 'five', expected int"),
-    ("settings.shot", 0, "settings.shot is 0, expected at least 1"),
+    ("settings.shot", 0, "settings.shot is 0, expected 1 to 10000"),
     ("settings.learning_rate", [], r"settings.learning_rate is \[\], expected"),
     ("progress.best_epoch", -1, "progress.best_epoch is -1, expected at least 0"),
     ("progress.val", ["a"], r"progress.val is \['a'\], expected numbers"),

@@ -16,6 +16,7 @@ from ta2n.pipeline.report.table.entries import TableEntry, as_record
 from ta2n.pipeline.report.table.files import write_table
 from ta2n.pipeline.report.table.rows import PublishedResult
 from ta2n.pipeline.report.table.tested import MethodResult
+from ta2n.pipeline.report.table.tuned import TunedResult
 
 COSTS = Costs(parameters=12, macs=8_330_000_000, train_ms=2.0, peak_bytes=None)
 EASY, HARD = np.array([1.0, 0.8, 0.6, 0.8]), np.array([0.6, 0.6, 0.4, 0.4])
@@ -29,6 +30,10 @@ def run(
     accuracies: np.ndarray, method: str = "ta2n", *, fingerprint: str = "same", classes: SplitClasses = ALL
 ) -> MethodResult:
     return MethodResult(method, 1, accuracies, fingerprint, None, 0, COSTS, 0.5, classes)
+
+
+def tuned() -> tuple[TunedResult, ...]:
+    return (TunedResult(run(EASY, "otam"), HARD), TunedResult(run(EASY, "otam"), HARD - 0.2))
 
 
 def made() -> list[TableEntry]:
@@ -52,7 +57,7 @@ def made() -> list[TableEntry]:
             published=PublishedResult(79.9, "ResNet-50", ""),
             tuned_missing="no fine-tuned checkpoint",
         ),
-        TableEntry(dataset="hmdb51", method="otam", title="OTAM", shot=1, missing="no store", tuned=run(EASY, "otam")),
+        TableEntry(dataset="hmdb51", method="otam", title="OTAM", shot=1, missing="no store", tuned=tuned()),
     ]
 
 
@@ -100,6 +105,9 @@ def test_records_and_files_agree(tmp_path: Path) -> None:
     assert lines[2]["accuracy"] == ""
     assert lines[2]["missing"] == "the disk is full"
     assert stored[3]["tuned_accuracy"] == pytest.approx(0.8)
+    assert (stored[3]["tuned_protonet"], stored[3]["tuned_seeds"]) == (pytest.approx(0.4), 2)
+    assert stored[2]["tuned_protonet"] is None
+    assert f"| {estimate(EASY).percent()} | {estimate(HARD - 0.1).percent()} |" in by[".md"]
     assert all("70.00 ± 16.00" in by[form] for form in (".md", ".html"))
     assert r"70.00 $\pm$ 16.00 \%" in by[".tex"]
 

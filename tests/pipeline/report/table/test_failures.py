@@ -44,7 +44,7 @@ FAILURES: dict[str, tuple[Callable[..., None], str]] = {
         _raise(torch.OutOfMemoryError("CUDA out of memory.\nTried")),
         "out of memory (CUDA out of memory. T",
     ),
-    "a full disk": (_raise(OSError(errno.ENOSPC, "No space left on device", "f")), "No space left on device"),
+    "a full disk": (_raise(OSError(errno.ENOSPC, "No space left on device", "f")), "the disk is full"),
     "bad input": (_raise(InputError("training diverged")), "training diverged"),
     "a killed worker": (_raise(WorkerError("the decoder was killed")), "the decoder was killed"),
     "another writer": (_raise(BusyError("x: is written")), "x: is written"),

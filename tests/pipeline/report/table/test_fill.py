@@ -1,4 +1,4 @@
-"""The table from a store: fine-tuned checkpoints beside frozen ones, and the cost of making it."""
+"""The table from a store, or without one, and the cost of making it."""
 
 import dataclasses
 from pathlib import Path
@@ -9,10 +9,9 @@ import torch
 
 from ta2n.pipeline.cache import FeatureCache
 from ta2n.pipeline.report.table.episodes import TestEpisodes
-from ta2n.pipeline.report.table.fill import TablePlan, fill, without_store
+from ta2n.pipeline.report.table.fill import TablePlan, without_store
 from ta2n.pipeline.report.table.forecast import forecast_run, product_rate
 from ta2n.pipeline.report.table.rows import TableRow
-from ta2n.pipeline.training.loop import train_head
 from ta2n.pipeline.training.settings import Settings
 
 CPU = torch.device("cpu")
@@ -45,26 +44,6 @@ def plan(folder: Path, *methods: str) -> TablePlan:
         tuned=folder / "tuned",
         device=CPU,
     )
-
-
-def test_a_fine_tuned_checkpoint_is_tested_on_its_own_features(tmp_path: Path) -> None:
-    frozen = FeatureCache.open(tiny_cache.write_cache(tmp_path / "feats", map_shape=(6, 4, 7, 7), signal=0.0))
-    made = plan(tmp_path, "protonet", "tsn++")
-    folder = made.tuned / frozen.manifest.dataset / "tsn++-1shot"
-    tuned = FeatureCache.open(tiny_cache.write_cache(folder, map_shape=(6, 4, 7, 7), signal=5.0))
-    train_head(tuned, settings(tuned, made.rows[1], 1, 0), folder, device=CPU)
-    protonet, tsn = fill(frozen, made)
-    assert protonet.tuned is None
-    assert protonet.tuned_missing == f"no fine-tuned checkpoint in {made.tuned}"
-    assert tsn.tuned
-    assert tsn.accuracy
-    assert tsn.tuned.accuracy.mean > tsn.accuracy.mean + 0.2
-
-    wrong = made.tuned / frozen.manifest.dataset / "protonet-1shot"
-    folder.rename(wrong)
-    protonet, tsn = fill(frozen, made)
-    assert "is of tsn++, expected protonet" in protonet.tuned_missing
-    assert tsn.tuned is None
 
 
 def test_a_data_set_that_is_not_there(tmp_path: Path) -> None:

@@ -62,12 +62,12 @@ def accuracies(task: FineTuneTask, monkeypatch: pytest.MonkeyPatch) -> np.ndarra
     """The val accuracy of each episode."""
     seen: list[np.ndarray[Any, Any]] = []
 
-    def kept(values: np.ndarray[Any, Any]) -> Estimate:
+    def noted(values: np.ndarray[Any, Any]) -> Estimate:
         seen.append(values)
         return estimate(values)
 
     with monkeypatch.context() as patch:
-        patch.setattr("ta2n.pipeline.training.finetune.task.estimate", kept)
+        patch.setattr("ta2n.pipeline.training.finetune.task.estimate", noted)
         task.validate()
     return seen[0]
 
@@ -155,7 +155,7 @@ def test_what_it_learns_from_is_the_gradient_of_the_episode(
 @pytest.mark.parametrize("bn", ["frozen", "clip"])
 def test_what_does_not_learn_keeps_its_bits_and_rates_are_two(folder: Path, tmp_path: Path, bn: str) -> None:
     before = load_file(folder / "head" / BEST)
-    start = tiny_tuning.tiny_backbone(tiny_tuning.NAME, "random", 0).module.state_dict()
+    start = tiny_tuning.tiny_weights(tiny_tuning.NAME, "random", 0)[0].state_dict()
     rates = {"lr": 1e-30, "lr_backbone": 1e-2, "weight_decay": 0.1, "clip_norm": 1.0}
     tiny_tuning.tune(folder, tmp_path / "body", bn=bn, **rates)
     tensors = load_file(tmp_path / "body" / LAST)
@@ -175,7 +175,7 @@ def test_a_run_holds_head_and_backbone(folder: Path, tmp_path: Path) -> None:
     head, backbone = stored.build(), stored.backbone()
     assert set(head.state_dict()) == {name for name in stored.tensors if not name.startswith("backbone.")}
     last = load_file(run.folder / LAST)
-    tuned = tiny_tuning.tiny_backbone(tiny_tuning.NAME, None, 0).module
+    tuned = tiny_tuning.tiny_weights(tiny_tuning.NAME, None, 0)[0]
     tuned.load_state_dict({name: last[f"backbone.{name}"] for name in tuned.state_dict()})
     assert backbone.spec.weights_sha256 == weights_sha256(tuned)
     assert backbone.spec.weights_sha256 != FeatureCache.open(folder / "feats").manifest.weights_sha256
