@@ -22,8 +22,8 @@ $(VENV)/.dev: pyproject.toml setup.py constraints.txt | $(BIN)/python
 demo: $(VENV)/.demo  ## render clips, extract, train, evaluate: the main job end to end
 	$(BIN)/ta2n demo
 
-test: $(VENV)/.dev  ## the test suite
-	$(BIN)/pytest
+test: $(VENV)/.dev  ## the test suite, a process and a thread for each core
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses logical
 
 check: $(VENV)/.dev links  ## format, lint, types, and who imports whom
 	$(BIN)/ruff format --check .

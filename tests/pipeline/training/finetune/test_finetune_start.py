@@ -15,8 +15,8 @@ from ta2n.cache_schema.errors import InputError
 from ta2n.pipeline.cache import FeatureCache
 from ta2n.pipeline.datasets.resolve import resolve
 from ta2n.pipeline.features import extract as stage
-from ta2n.pipeline.features.backbones import Backbone
-from ta2n.pipeline.features.networks import NETWORKS
+from ta2n.pipeline.features import networks
+from ta2n.pipeline.features.networks import Backbone
 from ta2n.pipeline.features.plan import Plan
 from ta2n.pipeline.training.checkpoint import load_checkpoint
 from ta2n.pipeline.training.finetune.start import backbone_of
@@ -79,14 +79,16 @@ def test_a_tuned_run_can_be_tuned_further_on_a_store_of_its_own(folder: Path, tm
     assert weights == "random (seed 0), fine-tuned (first), fine-tuned (second)"
 
 
-def test_maps_of_an_earlier_layer_are_refused(folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"its maps are not those of tiny's second .*layer first"):
-        backbone_of(store(folder, tmp_path, layer="first"))
-
-
-def test_a_backbone_that_takes_another_crop_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [({"layers": {"second": (8, 7), "third": (8, 7)}}, "layer second"), ({"image_size": 24}, "crop 28")],
+)
+def test_maps_of_another_layer_or_crop_are_refused(
+    folder: Path, changes: dict[str, Any], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     cache = FeatureCache.open(folder / "feats")
-    other = dataclasses.replace(NETWORKS[tiny_tuning.NAME], image_size=24)
-    monkeypatch.setitem(NETWORKS, tiny_tuning.NAME, other)
-    with pytest.raises(InputError, match=r"its maps are not those of tiny's .*crop 28"):
+    usual = networks.NETWORKS[tiny_tuning.NAME]
+    monkeypatch.setitem(networks.NETWORKS, tiny_tuning.NAME, dataclasses.replace(usual, **changes))
+    with pytest.raises(InputError, match="its maps are not those of tiny's") as caught:
         backbone_of(cache)
+    assert message in str(caught.value)

@@ -62,12 +62,12 @@ def accuracies(task: FineTuneTask, monkeypatch: pytest.MonkeyPatch) -> np.ndarra
     """The val accuracy of each episode."""
     seen: list[np.ndarray[Any, Any]] = []
 
-    def noted(values: np.ndarray[Any, Any]) -> Estimate:
+    def kept(values: np.ndarray[Any, Any]) -> Estimate:
         seen.append(values)
         return estimate(values)
 
     with monkeypatch.context() as patch:
-        patch.setattr("ta2n.pipeline.training.finetune.task.estimate", noted)
+        patch.setattr("ta2n.pipeline.training.finetune.task.estimate", kept)
         task.validate()
     return seen[0]
 
