@@ -16,7 +16,7 @@ from torch import Tensor, nn
 import ta2n
 from ta2n.cache_schema.errors import InputError
 from ta2n.pipeline.cache import FeatureCache
-from ta2n.pipeline.commands.finetune import plan_finetuning
+from ta2n.pipeline.commands.tuning import plan_finetuning
 from ta2n.pipeline.demo.render import render_demo_clips
 from ta2n.pipeline.evaluation.metrics import Estimate, estimate
 from ta2n.pipeline.evaluation.scratch import Scratch
