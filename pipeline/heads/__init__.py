@@ -21,6 +21,7 @@ import torch
 
 from ta2n.cache_schema.errors import InputError
 from ta2n.pipeline.heads.arn import ARN
+from ta2n.pipeline.heads.bimhm import BiMHM
 from ta2n.pipeline.heads.cmn import CMN
 from ta2n.pipeline.heads.interface import ClipEmbedder, Embedding, Head
 from ta2n.pipeline.heads.otam import OTAM
@@ -36,6 +37,7 @@ __all__ = ["HEADS", "ClipEmbedder", "Embedding", "Head", "build_head"]
 
 HEADS: dict[str, Callable[..., Head]] = {
     "arn": ARN,
+    "bimhm": BiMHM,
     "cmn": CMN,
     "otam": OTAM,
     "protonet": ProtoNet,
