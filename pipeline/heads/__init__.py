@@ -23,6 +23,7 @@ from ta2n.cache_schema.errors import InputError
 from ta2n.pipeline.heads.arn import ARN
 from ta2n.pipeline.heads.bimhm import BiMHM
 from ta2n.pipeline.heads.cmn import CMN
+from ta2n.pipeline.heads.dcm import DCM
 from ta2n.pipeline.heads.interface import ClipEmbedder, Embedding, Head
 from ta2n.pipeline.heads.otam import OTAM
 from ta2n.pipeline.heads.project import Projected
@@ -39,6 +40,7 @@ HEADS: dict[str, Callable[..., Head]] = {
     "arn": ARN,
     "bimhm": BiMHM,
     "cmn": CMN,
+    "dcm": DCM,
     "otam": OTAM,
     "protonet": ProtoNet,
     "ta2n": TA2N,

@@ -24,7 +24,8 @@ def distances_of(head: Head, golden: Golden, *, double: bool = False) -> Tensor:
     """The head's distances of a file's episode, in float32 or float64; the head is left in that precision."""
     dtype = torch.float64 if double else torch.float32
     with torch.no_grad():
-        return head.to(dtype)(golden["support"].to(dtype), golden["query"].to(dtype), shot=int(golden["shot"]))
+        found: Tensor = head.to(dtype)(golden["support"].to(dtype), golden["query"].to(dtype), shot=int(golden["shot"]))
+    return found
 
 
 def close(found: Tensor, expected: Tensor) -> None:

@@ -1,6 +1,5 @@
 """Matching of two sets of vectors, such as the frames of two clips, without regard to order beyond the best match."""
 
-import torch
 from torch import Tensor
 
 PADDING = 0.01
@@ -33,4 +32,4 @@ def mean_hausdorff(distances: Tensor) -> Tensor:
 
 def lengths(vectors: Tensor) -> Tensor:
     """Euclidean lengths along the last axis."""
-    return torch.linalg.vector_norm(vectors, dim=-1)
+    return vectors.norm(dim=-1)
