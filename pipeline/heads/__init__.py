@@ -22,6 +22,7 @@ import torch
 from ta2n.cache_schema.errors import InputError
 from ta2n.pipeline.heads.arn import ARN
 from ta2n.pipeline.heads.bimhm import BiMHM
+from ta2n.pipeline.heads.chamfer import Chamfer
 from ta2n.pipeline.heads.cmn import CMN
 from ta2n.pipeline.heads.dcm import DCM
 from ta2n.pipeline.heads.interface import ClipEmbedder, Embedding, Head
@@ -39,6 +40,7 @@ __all__ = ["HEADS", "ClipEmbedder", "Embedding", "Head", "build_head"]
 HEADS: dict[str, Callable[..., Head]] = {
     "arn": ARN,
     "bimhm": BiMHM,
+    "chamfer": Chamfer,
     "cmn": CMN,
     "dcm": DCM,
     "otam": OTAM,

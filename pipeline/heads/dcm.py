@@ -1,7 +1,7 @@
 """DCM: frames described by the distances between their channels, and compared at learned pairs of times.
 
-The correlation matching of TS-FSAR, "Task-Specific Distance Correlation Matching for Few-Shot Action Recognition",
-without its networks.
+Long, Zhang, Lv, Xie and Li, "Task-Specific Distance Correlation Matching for Few-Shot Action Recognition" (TS-FSAR),
+AAAI 2026: its matching, TS-DCM, without its networks.
 """
 
 from collections.abc import Mapping

@@ -5,7 +5,7 @@ Recognition", CVPR 2021, section 3.
 """
 
 from collections.abc import Sequence
-from math import comb, log, sqrt
+from math import log, sqrt
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +19,7 @@ from ta2n.pipeline.heads.interface import (
     parameter_dtype,
     split_shots,
 )
-from ta2n.pipeline.heads.trn import ordered_tuples
+from ta2n.pipeline.heads.ops.frame_tuples import mapped_tuples, tuple_members
 
 WIDTH = 1152
 CODE_SCALE = 0.1
@@ -106,22 +106,12 @@ class Tuples(nn.Module):
         self.key = nn.Linear(scale * channels, WIDTH)
         self.value = nn.Linear(scale * channels, WIDTH)
         self.norm = nn.LayerNorm(WIDTH)
-        chosen = ordered_tuples(frames, scale, most=comb(frames, scale))
-        # (M, ω): where in (frame, place) pairs, numbered t·ω + p, the parts of each tuple stand.
-        places = torch.tensor(chosen) * scale + torch.arange(scale)
-        self.register_buffer("members", places, persistent=False)
+        self.register_buffer("members", tuple_members(frames, scale), persistent=False)
 
     def forward(self, frames: Tensor) -> tuple[Tensor, Tensor]:
         """(B, T, C) -> keys and values, each (B, M, 1152)."""
-        return self.norm(self._mapped(frames, self.key)), self._mapped(frames, self.value)
-
-    def _mapped(self, frames: Tensor, linear: nn.Linear) -> Tensor:
-        weight = torch.unflatten(linear.weight, 1, (self.scale, -1)).transpose(0, 1).flatten(0, 1)  # (ω·D, C)
-        parts = torch.unflatten(frames @ weight.T, 2, (self.scale, WIDTH)).flatten(1, 2)  # (B, T·ω, D)
-        chosen = parts[:, self.members[:, 0]]
-        for place in range(1, self.scale):
-            chosen = chosen + parts[:, self.members[:, place]]
-        return chosen + linear.bias
+        key, value = (mapped_tuples(frames, linear, self.members) for linear in (self.key, self.value))
+        return self.norm(key), value
 
 
 def rebuilding_distances(query_keys: Tensor, query_values: Tensor, keys: Tensor, values: Tensor) -> Tensor:

@@ -1,5 +1,6 @@
 """Matching of two sets of vectors, such as the frames of two clips, without regard to order beyond the best match."""
 
+import torch
 from torch import Tensor
 
 PADDING = 0.01
@@ -32,4 +33,5 @@ def mean_hausdorff(distances: Tensor) -> Tensor:
 
 def lengths(vectors: Tensor) -> Tensor:
     """Euclidean lengths along the last axis."""
-    return vectors.norm(dim=-1)
+    found: Tensor = torch.linalg.vector_norm(vectors, dim=-1)
+    return found
