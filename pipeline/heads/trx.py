@@ -4,7 +4,7 @@ Perrett, Masullo, Burghardt, Mirmehdi and Damen, "Temporal-Relational CrossTrans
 Recognition", CVPR 2021, section 3.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import log, sqrt
 
 import torch
@@ -19,6 +19,7 @@ from ta2n.pipeline.heads.interface import (
     parameter_dtype,
     split_shots,
 )
+from ta2n.pipeline.heads.official import fitting_weights
 from ta2n.pipeline.heads.ops.frame_tuples import mapped_tuples, tuple_members
 
 WIDTH = 1152
@@ -66,6 +67,17 @@ class TRX(Head):
         self.dropout = dropout
         self.register_buffer("code", position_code(frames, channels), persistent=False)
         self.tuples = nn.ModuleList(Tuples(channels, frames, scale) for scale in chosen)
+
+    def load_official_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Load the weights of a published checkpoint, ``transformers.<i>`` in the order of the cardinalities.
+
+        The published ``norm_v`` has no part in a distance and is left out.
+
+        Raises:
+            InputError: names are missing or unknown, or a shape does not fit; the message lists them.
+        """
+        renamed = {published_name(name): value for name, value in state.items()}
+        self.load_state_dict(fitting_weights("trx", self.state_dict(), renamed, (".norm_v.weight", ".norm_v.bias")))
 
     def embed(self, maps: Tensor, *, shot: int) -> Embedding:
         """Maps (B, C, T, H, W) -> for each cardinality ω ``key<ω>`` and ``value<ω>`` (B, tuples, 1152)."""
@@ -129,6 +141,17 @@ def rebuilding_distances(query_keys: Tensor, query_values: Tensor, keys: Tensor,
     scores = torch.einsum("qmd,nld->qnml", query_keys, keys) / sqrt(query_keys.shape[2])
     rebuilt = torch.einsum("qnml,nld->qnmd", scores.softmax(3), values)
     return (query_values[:, None] - rebuilt).square().sum(3).mean(2)
+
+
+def published_name(name: str) -> str:
+    """What a weight of a published checkpoint is called here.
+
+    >>> published_name("transformers.0.k_linear.weight")
+    'tuples.0.key.weight'
+    """
+    for theirs, ours in (("transformers.", "tuples."), ("k_linear", "key"), ("v_linear", "value"), ("norm_k", "norm")):
+        name = name.replace(theirs, ours)
+    return name
 
 
 def position_code(frames: int, channels: int) -> Tensor:

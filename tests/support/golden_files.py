@@ -1,5 +1,7 @@
 """Reading of the reference files, and comparing with them at the tolerances that they state."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import torch
 from shared_data import GOLDEN
@@ -36,7 +38,7 @@ def same(found: Tensor, expected: Tensor) -> None:
     torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-10)
 
 
-def check_training(head: Head, golden: Golden, published: dict[str, Tensor]) -> None:
+def check_training(head: Head, golden: Golden, published: Mapping[str, Tensor]) -> None:
     """Distances and the mean cross-entropy of training mode, and gradients to 1e-3 of the largest number in each.
 
     Args:
