@@ -61,7 +61,7 @@ def step(given: Mapping[str, Any]) -> dict[str, float]:
         start = time.perf_counter()
         (plain_step if given["k"] == 0 else cached_step)(front, learning, head, frames, given)
         seconds.append(time.perf_counter() - start)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _KILOBYTE
+    peak = _peak()
     squares = sum(float(one.grad.square().sum()) for one in learning.parameters() if one.grad is not None)
     return {"seconds": min(seconds), "peak": peak, "step": max(0, peak - before), "norm": squares**0.5}
 
@@ -133,6 +133,14 @@ def _resident() -> int:
     file = Path("/proc/self/statm")
     if file.exists():
         return int(file.read_text().split()[1]) * resource.getpagesize()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _KILOBYTE
+
+
+def _peak() -> int:
+    """Bytes that this program ever held; getrusage begins at the size of the process that started it."""
+    file = Path("/proc/self/status")
+    if file.exists():
+        return next(int(line.split()[1]) for line in file.read_text().splitlines() if line.startswith("VmHWM")) * 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _KILOBYTE
 
 
