@@ -22,8 +22,8 @@ $(VENV)/.dev: pyproject.toml setup.py constraints.txt | $(BIN)/python
 demo: $(VENV)/.demo  ## render clips, extract, train, evaluate: the main job end to end
 	$(BIN)/ta2n demo
 
-test: $(VENV)/.dev  ## the test suite
-	$(BIN)/pytest
+test: $(VENV)/.dev  ## the test suite, a process and a thread for each core
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses logical
 
 check: $(VENV)/.dev links  ## format, lint, types, and who imports whom
 	$(BIN)/ruff format --check .
@@ -46,6 +46,7 @@ bench: $(VENV)/.dev  ## side-by-side speed and memory measurements
 	$(BIN)/python benchmarks/cache_reads.py --json build/bench/cache_reads.json
 	$(BIN)/python benchmarks/startup.py --json build/bench/startup.json
 	$(BIN)/python benchmarks/growth.py --json build/bench/growth.json
+	$(BIN)/python benchmarks/finetune.py --json build/bench/finetune.json
 
 figures: $(VENV)/.demo  ## the figures of README.md and docs: the demo's, and what make bench left in build/bench
 	mkdir -p build

@@ -26,7 +26,7 @@ COMMANDS = {
     "demo": "ta2n demo --json",
     **{
         name: f"python benchmarks/{name}.py"
-        for name in ("heads", "extraction", "evaluation", "cache_reads", "startup", "growth")
+        for name in ("heads", "extraction", "evaluation", "cache_reads", "startup", "growth", "finetune")
     },
 }
 """What each record is measured with, where the caller does not say otherwise."""

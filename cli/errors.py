@@ -6,14 +6,13 @@ import re
 import sys
 import traceback
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import ParamSpec
 
 import typer
 
 from ta2n.cache_schema.disk import explained
 from ta2n.cache_schema.errors import ManifestMismatchError, Ta2nError
-from ta2n.cache_schema.lock import waiting
 from ta2n.cli.console import note, shown_in_line
 
 BAD_INPUT = 2
@@ -38,7 +37,7 @@ def guarded(command: Callable[_Arguments, None]) -> Callable[_Arguments, None]:
     @functools.wraps(command)
     def run(*args: _Arguments.args, **kwargs: _Arguments.kwargs) -> None:
         try:
-            with waiting(note) if kwargs.get("wait") else nullcontext():
+            with _waiting() if kwargs.get("wait") else nullcontext():
                 command(*args, **kwargs)
         except typer.Exit:
             raise
@@ -59,6 +58,12 @@ def guarded(command: Callable[_Arguments, None]) -> Callable[_Arguments, None]:
             raise _told(f"{line} (a bug, or a broken machine; --debug shows where)", 1) from error
 
     return run
+
+
+def _waiting() -> AbstractContextManager[None]:
+    from ta2n.cache_schema.lock import waiting
+
+    return waiting(note)
 
 
 def _one_line(text: str) -> str:

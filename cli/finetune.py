@@ -12,7 +12,7 @@ from ta2n.cli.train import times
 from ta2n.pipeline.commands.tables import FINETUNE
 
 if TYPE_CHECKING:
-    from ta2n.pipeline.commands.finetune import FineTunePlan
+    from ta2n.pipeline.commands.tuning import FineTunePlan
     from ta2n.pipeline.training.loop import Result
 
 
@@ -62,8 +62,9 @@ def finetune(
 
     Example: ta2n finetune --cache ./feats --checkpoint runs/ta2n --trainable layer4
     """
-    from ta2n.pipeline.commands.finetune import finetune_planned, plan_finetuning
+    from ta2n.pipeline.commands.finetune import finetune_planned
     from ta2n.pipeline.commands.train_head import described
+    from ta2n.pipeline.commands.tuning import plan_finetuning
 
     options.refuse((dry_run and as_json, "--dry-run has no result that --json could print; leave one out"))
     plan = plan_finetuning(

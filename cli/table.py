@@ -71,7 +71,7 @@ def make_table(
         typer.Option(
             "--finetuned", help="Folder of runs of finetune, and of their features' stores.", metavar="FOLDER"
         ),
-    ] = Path("runs/finetuned"),
+    ] = Path("runs"),
     given: Given,
     test_episodes: Annotated[int | None, typer.Option(help="Test episodes. \\[default: the protocol's]", min=2)] = None,
     protocol: options.ProtocolName = None,

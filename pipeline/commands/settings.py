@@ -76,7 +76,7 @@ def run_settings(
     heard = resolve(TRAIN, [said, recipe_fields(TRAIN, recipe), usual], protocol)
     own = make(HeadOptions, heard)
     settings = make(Settings, heard, method=method)
-    notes += _on_patience(said, settings)
+    notes += on_patience(said, settings)
     options: dict[str, Any] = {}
     if _has_dropout(method):
         options["dropout"] = own.dropout
@@ -138,7 +138,7 @@ def _has_dropout(method: str) -> bool:
     return method not in HEADS or "dropout" in inspect.signature(HEADS[method]).parameters
 
 
-def _on_patience(said: Mapping[str, Any], settings: Settings) -> list[str]:
+def on_patience(said: Mapping[str, Any], settings: Settings) -> list[str]:
     """A note where the patience that was asked for cannot end a run.
 
     Raises:

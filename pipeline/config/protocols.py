@@ -10,7 +10,6 @@ class Protocol:
     Attributes:
         rule: which frames of a clip, a key of :data:`ta2n.pipeline.clips.RULES`.
         resize: of a frame: ``256x256``, or ``short-256`` where its aspect is kept.
-        crop: side of the square taken from it, in pixels.
         normalise: ``backbone`` (the mean and deviation its weights want; ImageNet's for ResNets) or ``none``.
         flip: whether random views may be mirrored; never where left and right are labels, whatever this says.
         episodes_per_epoch: training episodes in an epoch.
@@ -26,7 +25,6 @@ class Protocol:
 
     rule: str
     resize: str
-    crop: int = 224
     normalise: str
     flip: bool = True
     episodes_per_epoch: int = 200

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ta2n.pipeline.datasets.folder import SPLITS
+from ta2n.cache_schema.table import SPLITS
 from ta2n.pipeline.datasets.forms import without_suffix
 from ta2n.pipeline.datasets.lists import Listed
 from ta2n.pipeline.datasets.match import Matches, alike, match

@@ -10,13 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ta2n.cache_schema.errors import InputError, MissingError
+from ta2n.cache_schema.table import SPLITS
 from ta2n.pipeline.datasets.forms import OTHER_FORMS, one_form
 from ta2n.pipeline.datasets.listing import Listing, is_text, list_folder, told
-from ta2n.pipeline.datasets.split_folders import SPLITS, folders_of_splits, refuse_splits_without_classes
+from ta2n.pipeline.datasets.split_folders import folders_of_splits, refuse_splits_without_classes
 from ta2n.pipeline.videos.entries import VIDEO_SUFFIXES
 from ta2n.pipeline.videos.series import natural_key
-
-__all__ = ["SPLITS", "Clip", "FolderDataset", "scan_folder"]
 
 LAYOUTS = (
     "folder/class/clip, folder/{train,val,test}/class/clip or folder/clip, where a clip is a video file "

@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ta2n.cache_schema.errors import InputError, MissingError
+from ta2n.cache_schema.table import SPLITS
 from ta2n.pipeline.datasets.fetch import sha256_of
-from ta2n.pipeline.datasets.folder import SPLITS
 from ta2n.pipeline.datasets.forms import without_suffix
 from ta2n.pipeline.datasets.published import NamedDataset
 

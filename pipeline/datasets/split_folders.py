@@ -5,9 +5,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from ta2n.cache_schema.errors import InputError
+from ta2n.cache_schema.table import SPLITS
 from ta2n.pipeline.datasets.listing import Listing, list_folder
 
-SPLITS = ("train", "val", "test")
 NAMES = {
     "train": "train",
     "training": "train",

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from ta2n.cache_schema.errors import InputError, MissingError
-from ta2n.pipeline.datasets.folder import SPLITS, Clip
+from ta2n.cache_schema.table import SPLITS
+from ta2n.pipeline.datasets.folder import Clip
 from ta2n.pipeline.videos.series import natural_key
 
 CLASSES_FOR_FIVE_WAY = 5

@@ -133,7 +133,7 @@ def _resnet(name: str, weights: str | None, seed: int) -> _Weights:
     label = weights or "imagenet1k-v1"
     if label == "random":
         label = f"random (seed {seed})"
-    elif _looks_like_a_file(label):
+    elif looks_like_a_file(label):
         label = Path(label).name
         _load_strictly(network, read_state_dict(Path(weights or "")), source=str(weights), ignored=("fc.",))
     else:
@@ -154,7 +154,7 @@ def _efficientnet_lite0(name: str, weights: str | None, seed: int) -> _Weights:
                     nn.init.kaiming_normal_(layer.weight)
     elif label == "imagenet":
         module = lite.efficientnet_lite0(lite.efficientnet_lite0_weights())
-    elif _looks_like_a_file(label):
+    elif looks_like_a_file(label):
         module, label = lite.efficientnet_lite0(Path(label)), Path(label).name
     else:
         raise InputError(f"{name} has no weights {label!r}; choose imagenet, random, or the path of a state dict")
@@ -170,7 +170,8 @@ _LOADERS: dict[str, Callable[[str, str | None, int], _Weights]] = {
 }
 
 
-def _looks_like_a_file(weights: str) -> bool:
+def looks_like_a_file(weights: str) -> bool:
+    """Whether weights are asked for by a file, rather than by a name."""
     return Path(weights).suffix in (".pth", ".pt", ".safetensors", ".bin") or "/" in weights or Path(weights).is_file()
 
 

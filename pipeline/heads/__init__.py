@@ -21,7 +21,10 @@ import torch
 
 from ta2n.cache_schema.errors import InputError
 from ta2n.pipeline.heads.arn import ARN
+from ta2n.pipeline.heads.bimhm import BiMHM
+from ta2n.pipeline.heads.chamfer import Chamfer
 from ta2n.pipeline.heads.cmn import CMN
+from ta2n.pipeline.heads.dcm import DCM
 from ta2n.pipeline.heads.interface import ClipEmbedder, Embedding, Head
 from ta2n.pipeline.heads.otam import OTAM
 from ta2n.pipeline.heads.project import Projected
@@ -37,7 +40,10 @@ __all__ = ["HEADS", "ClipEmbedder", "Embedding", "Head", "build_head"]
 
 HEADS: dict[str, Callable[..., Head]] = {
     "arn": ARN,
+    "bimhm": BiMHM,
+    "chamfer": Chamfer,
     "cmn": CMN,
+    "dcm": DCM,
     "otam": OTAM,
     "protonet": ProtoNet,
     "ta2n": TA2N,

@@ -3,12 +3,15 @@
 Cao, Ji, Cao, Chang and Niebles, "Few-Shot Video Classification via Temporal Alignment", CVPR 2020, section 3.3.
 """
 
+from math import inf
+
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
 from ta2n.cache_schema.errors import InputError
 from ta2n.pipeline.heads.interface import Embedding, Head, split_shots
+from ta2n.pipeline.heads.ops.clip_matching import lengths, padded_cosines
 
 
 class OTAM(Head):
@@ -22,16 +25,21 @@ class OTAM(Head):
         frames: T of the feature maps.
         size: H = W of the feature maps.
         smoothing: λ of the smooth minimum, above 0; the hard minimum is its limit at 0.
+        cosine_padding: what is added to |x||y| below the line of a cosine, 0 or more; 0.01 in the public code.
 
     Raises:
         InputError: an option is out of its range.
     """
 
-    def __init__(self, channels: int, *, frames: int, size: int, smoothing: float = 0.1) -> None:
+    def __init__(
+        self, channels: int, *, frames: int, size: int, smoothing: float = 0.1, cosine_padding: float = 0.0
+    ) -> None:
         super().__init__(channels, frames, size)
         if not smoothing > 0:
             raise InputError(f"smoothing={smoothing} is not above 0; the published value is 0.1")
-        self.smoothing = smoothing
+        if not 0 <= cosine_padding < inf:
+            raise InputError(f"cosine_padding={cosine_padding} is not 0 or more; the public code has 0.01")
+        self.smoothing, self.cosine_padding = smoothing, cosine_padding
 
     def embed(self, maps: Tensor, *, shot: int) -> Embedding:
         """Maps (B, C, T, H, W) -> ``frames`` (B, T, C), the spatial means; the number of shots makes no difference."""
@@ -43,9 +51,15 @@ class OTAM(Head):
         """Distances (Q, N): the smooth cost of the best alignment."""
         shots, queries = support["frames"], query["frames"]
         way = split_shots(len(shots), shot)
-        cosines = torch.einsum("qtc,nsc->qnts", F.normalize(queries, dim=2), F.normalize(shots, dim=2))
-        distances = self.align(1 - cosines)
+        distances = self.align(1 - self.cosines(queries, shots))
         return torch.unflatten(distances, 1, (way, shot)).mean(2)
+
+    def cosines(self, queries: Tensor, shots: Tensor) -> Tensor:
+        """(Q, N·K, T of query, T of support) between frames (Q, T, C) and (N·K, T, C)."""
+        if not self.cosine_padding:
+            return torch.einsum("qtc,nsc->qnts", F.normalize(queries, dim=2), F.normalize(shots, dim=2))
+        dot = torch.einsum("qtc,nsc->qnts", queries, shots)
+        return padded_cosines(dot, lengths(queries)[:, None, :, None], lengths(shots)[:, None], self.cosine_padding)
 
     def align(self, frame_distances: Tensor) -> Tensor:
         """Alignment distances (...), both directions summed, from (..., T of query, T of support) between frames."""

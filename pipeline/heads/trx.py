@@ -4,8 +4,8 @@ Perrett, Masullo, Burghardt, Mirmehdi and Damen, "Temporal-Relational CrossTrans
 Recognition", CVPR 2021, section 3.
 """
 
-from collections.abc import Sequence
-from math import comb, log, sqrt
+from collections.abc import Mapping, Sequence
+from math import log, sqrt
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +19,8 @@ from ta2n.pipeline.heads.interface import (
     parameter_dtype,
     split_shots,
 )
-from ta2n.pipeline.heads.trn import ordered_tuples
+from ta2n.pipeline.heads.official import fitting_weights
+from ta2n.pipeline.heads.ops.frame_tuples import mapped_tuples, tuple_members
 
 WIDTH = 1152
 CODE_SCALE = 0.1
@@ -67,6 +68,17 @@ class TRX(Head):
         self.register_buffer("code", position_code(frames, channels), persistent=False)
         self.tuples = nn.ModuleList(Tuples(channels, frames, scale) for scale in chosen)
 
+    def load_official_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Load the weights of a published checkpoint, ``transformers.<i>`` in the order of the cardinalities.
+
+        The published ``norm_v`` has no part in a distance and is left out.
+
+        Raises:
+            InputError: names are missing or unknown, or a shape does not fit; the message lists them.
+        """
+        renamed = {published_name(name): value for name, value in state.items()}
+        self.load_state_dict(fitting_weights("trx", self.state_dict(), renamed, (".norm_v.weight", ".norm_v.bias")))
+
     def embed(self, maps: Tensor, *, shot: int) -> Embedding:
         """Maps (B, C, T, H, W) -> for each cardinality ω ``key<ω>`` and ``value<ω>`` (B, tuples, 1152)."""
         self.check(maps)
@@ -106,22 +118,12 @@ class Tuples(nn.Module):
         self.key = nn.Linear(scale * channels, WIDTH)
         self.value = nn.Linear(scale * channels, WIDTH)
         self.norm = nn.LayerNorm(WIDTH)
-        chosen = ordered_tuples(frames, scale, most=comb(frames, scale))
-        # (M, ω): where in (frame, place) pairs, numbered t·ω + p, the parts of each tuple stand.
-        places = torch.tensor(chosen) * scale + torch.arange(scale)
-        self.register_buffer("members", places, persistent=False)
+        self.register_buffer("members", tuple_members(frames, scale), persistent=False)
 
     def forward(self, frames: Tensor) -> tuple[Tensor, Tensor]:
         """(B, T, C) -> keys and values, each (B, M, 1152)."""
-        return self.norm(self._mapped(frames, self.key)), self._mapped(frames, self.value)
-
-    def _mapped(self, frames: Tensor, linear: nn.Linear) -> Tensor:
-        weight = torch.unflatten(linear.weight, 1, (self.scale, -1)).transpose(0, 1).flatten(0, 1)  # (ω·D, C)
-        parts = torch.unflatten(frames @ weight.T, 2, (self.scale, WIDTH)).flatten(1, 2)  # (B, T·ω, D)
-        chosen = parts[:, self.members[:, 0]]
-        for place in range(1, self.scale):
-            chosen = chosen + parts[:, self.members[:, place]]
-        return chosen + linear.bias
+        key, value = (mapped_tuples(frames, linear, self.members) for linear in (self.key, self.value))
+        return self.norm(key), value
 
 
 def rebuilding_distances(query_keys: Tensor, query_values: Tensor, keys: Tensor, values: Tensor) -> Tensor:
@@ -139,6 +141,17 @@ def rebuilding_distances(query_keys: Tensor, query_values: Tensor, keys: Tensor,
     scores = torch.einsum("qmd,nld->qnml", query_keys, keys) / sqrt(query_keys.shape[2])
     rebuilt = torch.einsum("qnml,nld->qnmd", scores.softmax(3), values)
     return (query_values[:, None] - rebuilt).square().sum(3).mean(2)
+
+
+def published_name(name: str) -> str:
+    """What a weight of a published checkpoint is called here.
+
+    >>> published_name("transformers.0.k_linear.weight")
+    'tuples.0.key.weight'
+    """
+    for theirs, ours in (("transformers.", "tuples."), ("k_linear", "key"), ("v_linear", "value"), ("norm_k", "norm")):
+        name = name.replace(theirs, ours)
+    return name
 
 
 def position_code(frames: int, channels: int) -> Tensor:

@@ -31,7 +31,9 @@ def softmin(values: list[Tensor], smoothing: float) -> Tensor:
     return -smoothing * torch.log(total)
 
 
-def plain_otam(support: Tensor, query: Tensor, shot: int, *, smoothing: float = 0.1) -> Tensor:
+def plain_otam(
+    support: Tensor, query: Tensor, shot: int, *, smoothing: float = 0.1, cosine_padding: float = 0.0
+) -> Tensor:
     """(N·K, C, T, H, W), (Q, C, T, H, W) float64 -> (Q, N)."""
     rows = []
     for clip in query:
@@ -40,7 +42,7 @@ def plain_otam(support: Tensor, query: Tensor, shot: int, *, smoothing: float = 
             shots = [frames_of(one) for one in support[start : start + shot]]
             costs = []
             for one in shots:
-                table = [[1 - cosine(q, s) for s in one] for q in frames_of(clip)]
+                table = [[1 - cosine(q, s, cosine_padding) for s in one] for q in frames_of(clip)]
                 turned = [list(column) for column in zip(*table, strict=True)]
                 costs.append(plain_cost(table, smoothing) + plain_cost(turned, smoothing))
             row.append(sum(costs, torch.zeros(())) / len(costs))
@@ -53,5 +55,5 @@ def frames_of(clip: Tensor) -> list[Tensor]:
     return [torch.stack([clip[c, t].sum() / (height * width) for c in range(channels)]) for t in range(frames)]
 
 
-def cosine(a: Tensor, b: Tensor) -> Tensor:
-    return (a * b).sum() / (a.square().sum().sqrt() * b.square().sum().sqrt())
+def cosine(a: Tensor, b: Tensor, padding: float) -> Tensor:
+    return (a * b).sum() / (a.square().sum().sqrt() * b.square().sum().sqrt() + padding)

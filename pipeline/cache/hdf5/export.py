@@ -39,7 +39,7 @@ from ta2n.pipeline.cache.reader import FeatureCache
 from ta2n.pipeline.cache.verify import sound_map
 from ta2n.pipeline.cache.writer import COLUMNS
 
-COMPRESSIONS = ("none", "gzip", "lzf")
+FILE_COMPRESSIONS = ("none", "gzip", "lzf")
 _ALIGNMENT = 64
 
 OnClips = Callable[[int], None]
@@ -68,8 +68,8 @@ def export_hdf5(cache: FeatureCache, file: Path, *, compression: str = "none", o
         BusyError: another process is writing the file.
         OSError: the disk is full, or cannot be written to; run again to continue.
     """
-    if compression not in COMPRESSIONS:
-        raise InputError(f"--compression {compression!r} is not known; choose one of {', '.join(COMPRESSIONS)}")
+    if compression not in FILE_COMPRESSIONS:
+        raise InputError(f"--compression {compression!r} is not known; choose one of {', '.join(FILE_COMPRESSIONS)}")
     if file.exists():
         require_same(cache, file, compression)  # before the lock, which would be a trace of a call that is refused
     elif cache.manifest.schema_version != SCHEMA_VERSION:

@@ -103,10 +103,12 @@ def _below(folder: Path, pattern: str, depth: int = _DEPTH) -> Iterator[Path]:
 
 
 def _found_run(file: Path) -> FoundRun | None:
-    """What a checkpoint says of itself; None where it says nothing: whoever tests it says what is wrong."""
+    """What a checkpoint says of itself; None where it holds a head alone, or cannot be read."""
     try:
         with safetensors.safe_open(file, framework="pt") as stored:
             header = json.loads((stored.metadata() or {})["ta2n"])
+        if "backbone" not in header:
+            return None
         return FoundRun(
             file.parent,
             str(header["dataset"]),
@@ -173,8 +175,8 @@ def _require_one_a_seed(runs: list[FoundRun]) -> None:
     for one in runs:
         if one.seed in by_seed:
             raise InputError(
-                f"two fine-tuned runs of seed {one.seed}, {by_seed[one.seed].folder} and {one.folder}; leave one of "
-                "them in the folder"
+                f"two fine-tuned runs of seed {one.seed}, {by_seed[one.seed].folder} and {one.folder}; give a folder "
+                "with one of them as --finetuned"
             )
         by_seed[one.seed] = one
 

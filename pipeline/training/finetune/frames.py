@@ -15,6 +15,7 @@ from ta2n.cache_schema.errors import DecodeError, InputError, MissingError
 from ta2n.pipeline.cache import FeatureCache
 from ta2n.pipeline.clips import RULES, stored_places
 from ta2n.pipeline.features.preprocess import Preprocessing, crop_frames, view_window
+from ta2n.pipeline.training.finetune.kept import KeptClips, whole
 from ta2n.pipeline.videos.decode import DecodedClip, DecodeJob, FailedClip
 from ta2n.pipeline.videos.pool import DecodePool
 
@@ -35,6 +36,7 @@ class ClipFrames:
         pool: decodes.
         seed: of the random views.
         flip: whether these may be mirrored.
+        kept: where clips stay once they are decoded; None for nowhere.
 
     Raises:
         InputError: the store was not extracted from clips, or holds fewer frames.
@@ -42,12 +44,21 @@ class ClipFrames:
     """
 
     def __init__(
-        self, cache: FeatureCache, root: Path, *, frames: int, pool: DecodePool, seed: int = 0, flip: bool = True
+        self,
+        cache: FeatureCache,
+        root: Path,
+        *,
+        frames: int,
+        pool: DecodePool,
+        seed: int = 0,
+        flip: bool = True,
+        kept: KeptClips | None = None,
     ) -> None:
         stored = cache.map_shape[1]
         if not 1 <= frames <= stored:
             raise InputError(f"{cache.path}: {frames} frames asked for, the store has {stored} of each clip")
         self.cache, self.root, self.frames, self.pool, self.seed = cache, root, frames, pool, seed
+        self._kept = kept
         self.preprocessing = preprocessing_of(cache, flip=flip)
         require_clips(cache, root)
 
@@ -85,8 +96,24 @@ class ClipFrames:
         )
 
     def _decoded(self, rows: Rows, jobs: Iterator[DecodeJob]) -> Iterator[tuple[int, DecodedClip]]:
-        """Each row with its clip, which must be the one that the store was made from."""
-        for row, clip in zip(rows.tolist(), self.pool.map(jobs), strict=True):
+        """Each row with its clip: decoded, or kept from an earlier time."""
+        kept = self._kept
+        if kept is None:
+            yield from self._from_disk(rows.tolist(), jobs)
+            return
+        asked = list(zip(rows.tolist(), jobs, strict=True))
+        lacking = [(row, job) for row, job in asked if job not in kept]
+        anew = self._from_disk(
+            [row for row, _ in lacking], (whole(job, int(self.cache.frame_count[row])) for row, job in lacking)
+        )
+        for row, job in asked:
+            if job not in kept:
+                kept.keep(next(anew)[1])
+            yield row, kept.take(job)
+
+    def _from_disk(self, rows: list[int], jobs: Iterator[DecodeJob]) -> Iterator[tuple[int, DecodedClip]]:
+        """Each row with its decoded clip, which must be the one that the store was made from."""
+        for row, clip in zip(rows, self.pool.map(jobs), strict=True):
             file = self.root / str(self.cache.videos.path[row])
             if isinstance(clip, FailedClip):
                 # Of a folder of frames the reason names a file in it.

@@ -7,6 +7,7 @@ from ta2n.pipeline.training.settings import OPTIMIZERS, Settings
 
 BATCH_NORMS = ("frozen", "clip")
 PRECISIONS = ("float32",)
+KEEP = ("none", "ram", "disk")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +93,14 @@ class FineTuneMachine:
     )
     workers: int = option(0, help="Decoding processes; 0 takes one per core.", low=0, high=1024, recipe=None)
     deadline: float = option(30.0, help="Seconds after which a clip's decoding is given up.", above=0, recipe=None)
+
+    keep_frames: str = option(
+        "none",
+        help="Keep all frames of the clips once decoded: none, ram or disk (the --scratch folder).",
+        choices=KEEP,
+        recipe=None,
+        metavar="PLACE",
+    )
 
     def __post_init__(self) -> None:
         check(self)

@@ -12,7 +12,7 @@ from torch import Tensor
 from ta2n.cache_schema.errors import InputError
 from ta2n.pipeline.cache import FeatureCache
 from ta2n.pipeline.config.stored import from_stored
-from ta2n.pipeline.features.backbones import Backbone, frozen, load_unfolded, weights_sha256
+from ta2n.pipeline.features.backbones import Backbone, frozen, load_unfolded, looks_like_a_file, weights_sha256
 from ta2n.pipeline.features.plan import BackboneSpec
 from ta2n.pipeline.heads import Head
 from ta2n.pipeline.training.checkpoint import BEST, Checkpoint, load_checkpoint, load_weights
@@ -75,7 +75,7 @@ def _by_name(cache: FeatureCache) -> tuple[str, int]:
     name = cache.manifest.weights
     if random := _RANDOM.fullmatch(name):
         return "random", int(random[1])
-    if Path(name).suffix or "fine-tuned" in name:
+    if looks_like_a_file(name) or "fine-tuned" in name:
         raise InputError(f"{cache.path}: its weights are {name!r}; give their file, or their run, with --weights")
     return name, 0
 

@@ -13,8 +13,14 @@ import ta2n
 from ta2n.cache_schema.errors import InputError, ManifestMismatchError, MissingError
 from ta2n.cli.app import app
 from ta2n.pipeline.cache import FeatureCache
+from ta2n.pipeline.cache.loader import MapLoader
 from ta2n.pipeline.commands.extract import plan_extraction
+from ta2n.pipeline.config.stored import from_stored
+from ta2n.pipeline.evaluation.evaluate import evaluate
 from ta2n.pipeline.features.backbones import rebuild
+from ta2n.pipeline.training.batches import episodes_of
+from ta2n.pipeline.training.checkpoint import load_checkpoint
+from ta2n.pipeline.training.finetune.settings import FineTuneSettings
 
 TINY: dict[str, Any] = {"backbone": "resnet18", "weights": "random", "frames": 3, "workers": 1}
 SHORT: dict[str, Any] = {"way": 2, "queries": 1, "epochs": 1, "episodes": 2, "val_episodes": 4, "project": 8}
@@ -64,6 +70,22 @@ def test_the_runs_head_is_at_home_on_it_and_on_no_other(world: Path) -> None:
         ta2n.evaluate(world / "feats", checkpoint=world / "tuned", **test)
     with pytest.raises(InputError, match=r"was trained on other features.*weights_sha256"):
         ta2n.evaluate(world / "tuned-feats", checkpoint=world / "head", **test)
+
+
+def test_a_fine_tuned_run_gets_its_val_accuracy_on_the_store_of_its_features(world: Path, tmp_path: Path) -> None:
+    few: dict[str, Any] = {"epochs": 1, "episodes": 2, "val_episodes": 20, "queries": 1, "workers": 1}
+    run = ta2n.finetune(world / "feats", checkpoint=world / "head", out=tmp_path / "run", lr_backbone=1e-3, **few)
+    ta2n.extract(world / "clips", tmp_path / "feats", checkpoint=run.folder, workers=1)
+    cache, stored = FeatureCache.open(tmp_path / "feats"), load_checkpoint(run.folder)
+    assert cache.manifest.hash() == stored.metadata["manifest_hash"]
+    settings = from_stored(FineTuneSettings, stored.metadata["settings"], source=run.folder)
+    loader = MapLoader(cache, frames=3, device=torch.device("cpu"))
+    found = evaluate(stored.build(), loader, episodes_of(cache, settings, "val"), 20)
+    assert found.mean() == pytest.approx(stored.metadata["progress"]["best_val"], abs=1e-9)
+    with torch.inference_mode():
+        images = torch.rand(1, 3, 224, 224)
+        planned = plan_extraction(world / "clips", tmp_path / "feats", checkpoint=run.folder)
+        assert torch.equal(planned.network(images), stored.backbone().module(images))
 
 
 def test_another_method_trains_on_it(world: Path, tmp_path: Path) -> None:

@@ -4,8 +4,10 @@ from math import exp, log
 
 import pytest
 import torch
+from golden_files import close, read_golden
 from head_behaviour import HeadBehaviour
 from plain_arn import plain_arn
+from shared_data import needs_shared
 from torch.nn.functional import cross_entropy
 
 from ta2n.cache_schema.errors import InputError
@@ -25,6 +27,15 @@ def test_second_moments_worked_by_hand() -> None:
     expected = [[2 / (1 + exp(-100 * m)) - 1 for m in row] for row in ((2 / 3, 1 / 3), (1 / 3, 1 / 3))]
     for scale in (1, 7):
         torch.testing.assert_close(second_moments(scale * features)[0], torch.tensor(expected).double())
+
+
+@needs_shared
+def test_the_golden_moments() -> None:
+    """The pooling is the public code's; its attention and comparator are others, as the docs say."""
+    golden = read_golden("arn_2shot")
+    for side in ("support", "query"):
+        features = (golden[side] * (1 + golden[f"eval/{side}_attention"]))[:2]
+        close(second_moments(features.flatten(2)), golden[f"eval/{side}_moments"])
 
 
 @pytest.mark.parametrize("train", [False, True])

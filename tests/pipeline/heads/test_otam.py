@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from golden_files import check_training, close, distances_of, read_golden, same
 from head_behaviour import HeadBehaviour
 from plain_otam import plain_otam
 from shared_data import GOLDEN, needs_shared
@@ -19,6 +20,10 @@ class TestOTAM(HeadBehaviour):
     method = "otam"
     frame_counts = (1, 2, 8)
     trained = False
+
+
+class TestOTAMOfThePublicCode(TestOTAM):
+    options = {"cosine_padding": 0.01}  # noqa: RUF012
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +48,25 @@ def test_the_golden_head(golden: dict[str, Any]) -> None:
     np.testing.assert_allclose(head(support, query).numpy(), golden["both"], rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("options", [{}, {"smoothing": 0.5}])
+@needs_shared
+def test_the_golden_head_of_the_public_code() -> None:
+    golden = read_golden("otam_features_5shot")
+    head = OTAM(32, frames=8, size=2, smoothing=float(golden["lbda"]), cosine_padding=0.01)
+    close(distances_of(head, golden), golden["eval/distances"])
+    same(distances_of(head, golden, double=True), golden["eval64/distances"])
+    check_training(head.float(), golden, {})
+
+
+@needs_shared
+def test_the_golden_cosines_of_mean_frames() -> None:
+    golden = read_golden("otam_features_5shot")
+    head = OTAM(32, frames=8, size=2, cosine_padding=0.01)
+    support, query = (golden[name].mean((2, 3, 4))[:, None] for name in ("support", "query"))
+    cosines = head.cosines(query, support)[..., 0, 0]
+    close(torch.unflatten(cosines, 1, (-1, int(golden["shot"]))).mean(2), golden["eval/similarity_tsn"])
+
+
+@pytest.mark.parametrize("options", [{}, {"smoothing": 0.5}, {"cosine_padding": 0.01}])
 @pytest.mark.parametrize("shot", [1, 2])
 def test_the_plain_form_and_its_gradients(shot: int, options: dict[str, Any]) -> None:
     generator = torch.Generator().manual_seed(shot)
@@ -95,3 +118,9 @@ def test_a_shift_in_time_costs_less_than_another_action() -> None:
 def test_a_smoothing_out_of_range() -> None:
     with pytest.raises(InputError, match="above 0"):
         build_head("otam", channels=3, frames=4, size=2, smoothing=0)
+
+
+@pytest.mark.parametrize("padding", [-0.01, math.inf, math.nan])
+def test_a_padding_out_of_range(padding: float) -> None:
+    with pytest.raises(InputError, match="is not 0 or more"):
+        build_head("otam", channels=3, frames=4, size=2, cosine_padding=padding)

@@ -5,19 +5,66 @@ from typing import Any
 
 import pytest
 import torch
+from golden_files import Golden, check_training, close, distances_of, read_golden, same, state_of
 from head_behaviour import HeadBehaviour
 from plain_trx import plain_trx
+from shared_data import needs_shared
 from torch import nn
 
 from ta2n.cache_schema.errors import InputError
 from ta2n.pipeline.heads import build_head
-from ta2n.pipeline.heads.trx import TRX, Tuples, position_code, rebuilding_distances
+from ta2n.pipeline.heads.trx import TRX, Tuples, position_code, published_name, rebuilding_distances
 
 
 class TestTRX(HeadBehaviour):
     method = "trx"
     options = {"dropout": 0.0}  # noqa: RUF012
     frame_counts = (2, 3, 8)
+
+
+@pytest.fixture(params=["trx_1shot_pairs", "trx_1shot_triples", "trx_5shot_pairs_triples"])
+def golden(request: pytest.FixtureRequest) -> Golden:
+    return read_golden(request.param)
+
+
+def built(golden: Golden) -> TRX:
+    cardinalities = golden["cardinalities"].tolist()
+    head = build_head("trx", channels=32, frames=8, size=2, cardinalities=cardinalities, dropout=0.0)
+    assert isinstance(head, TRX)
+    head.load_official_state_dict(state_of(golden))
+    return head.eval()
+
+
+@needs_shared
+def test_the_golden_distances(golden: Golden) -> None:
+    close(distances_of(built(golden), golden), golden["eval/distances"])
+    # A head of its own: one that was in float32 has a rounded position code.
+    same(distances_of(built(golden), golden, double=True), golden["eval64/distances"])
+
+
+@needs_shared
+def test_the_golden_parts(golden: Golden) -> None:
+    head = built(golden)
+    close(head.code.float(), golden["eval/position_code"])
+    for side in ("support", "query"):
+        embedding = head.embed(golden[side], shot=int(golden["shot"]))
+        for scale in golden["cardinalities"].tolist():
+            for part in ("key", "value"):
+                close(embedding[f"{part}{scale}"][:1, :10], golden[f"eval/{side}_{part}_{scale}"])
+
+
+@needs_shared
+def test_the_golden_training(golden: Golden) -> None:
+    head = built(golden)
+    published = {name: head.get_parameter(published_name(name)) for name in state_of(golden) if "norm_v" not in name}
+    check_training(head, golden, published)
+
+
+def test_published_weights_that_do_not_fit_are_named() -> None:
+    head = build_head("trx", channels=2, frames=3, size=1, cardinalities=[2])
+    assert isinstance(head, TRX)
+    with pytest.raises(InputError, match=r"trx head \(missing: tuples.0.key.weight, .*; unknown: head.weight\)"):
+        head.load_official_state_dict({"head.weight": torch.zeros(1), "transformers.0.norm_v.bias": torch.zeros(1)})
 
 
 @pytest.mark.parametrize(("frames", "shot", "cardinalities"), [(2, 1, None), (4, 2, None), (3, 1, [3]), (4, 1, [1, 4])])

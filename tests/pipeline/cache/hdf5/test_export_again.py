@@ -15,7 +15,7 @@ from ta2n.cache_schema.errors import DamagedCacheError, InputError
 from ta2n.cache_schema.lock import lock_file
 from ta2n.pipeline.cache import FeatureCache
 from ta2n.pipeline.cache.hdf5 import export
-from ta2n.pipeline.cache.hdf5.export import COMPRESSIONS, export_hdf5
+from ta2n.pipeline.cache.hdf5.export import FILE_COMPRESSIONS, export_hdf5
 from ta2n.pipeline.cache.hdf5.source import Hdf5Source
 from ta2n.pipeline.cache.verify import damaged_clips, sound_map
 from ta2n.pipeline.cache.writer import COLUMNS
@@ -36,7 +36,7 @@ def names(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir() if path.suffix != ".lock"}
 
 
-@pytest.mark.parametrize("form", COMPRESSIONS)
+@pytest.mark.parametrize("form", FILE_COMPRESSIONS)
 def test_a_finished_export_is_compared_and_left_as_it_is(tmp_path: Path, form: str) -> None:
     store, file, told = store_in(tmp_path / "feats"), tmp_path / "toy.h5", list[int]()
     export_hdf5(store, file, compression=form)
@@ -46,7 +46,7 @@ def test_a_finished_export_is_compared_and_left_as_it_is(tmp_path: Path, form: s
     assert (file.read_bytes(), file.stat().st_ino) == (before, inode)
 
 
-@pytest.mark.parametrize("form", COMPRESSIONS)
+@pytest.mark.parametrize("form", FILE_COMPRESSIONS)
 def test_a_finished_export_whose_map_was_damaged_is_not_called_the_same(tmp_path: Path, form: str) -> None:
     store, file = store_in(tmp_path / "feats"), tmp_path / "toy.h5"
     export_hdf5(store, file, compression=form)
@@ -105,7 +105,7 @@ def dying(at: int, function: Hook) -> Hook:
     return called
 
 
-@pytest.mark.parametrize("form", COMPRESSIONS)
+@pytest.mark.parametrize("form", FILE_COMPRESSIONS)
 @pytest.mark.parametrize("target", ["pathlib.Path.replace", "shutil.rmtree", "os.fsync", "h5py.File"])
 def test_wherever_an_export_is_killed_the_next_one_ends_and_leaves_nothing_beside_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str, target: str

@@ -50,7 +50,11 @@ def tuned_run(folder: Path, store: Path, *, seed: int = 0, weights: str = "1" * 
     train_head(cache, dataclasses.replace(settings(cache, row, 1, 0), seed=seed), folder, device=CPU)
     stored = load_checkpoint(folder)
     more = {"trainable": "layer4", "grad_clips": None}
-    metadata = {**stored.metadata, "settings": {**stored.metadata["settings"], **more}}
+    metadata = {
+        **stored.metadata,
+        "backbone": {"weights_sha256": weights},
+        "settings": {**stored.metadata["settings"], **more},
+    }
     save_checkpoint(folder / BEST, Checkpoint(stored.tensors, metadata))
     return folder
 
@@ -105,6 +109,14 @@ def test_without_a_run_every_row_says_the_same(tmp_path: Path, frozen: FeatureCa
     (tmp_path / "tuned" / BEST).write_bytes(b"nothing")
     found = entries(frozen, plan(tmp_path))
     assert {one.tuned_missing for one in found} == {f"no fine-tuned checkpoint in {tmp_path / 'tuned'}"}
+
+
+def test_heads_alone_are_no_fine_tuned_runs(tmp_path: Path, frozen: FeatureCache) -> None:
+    made = plan(tmp_path)
+    row = made.rows[1]
+    train_head(frozen, settings(frozen, row, 1, 0), made.tuned / "head", device=CPU)
+    _, tsn = entries(frozen, made)
+    assert tsn.tuned_missing == f"no fine-tuned checkpoint in {made.tuned}"
 
 
 def test_a_missing_store_is_named_with_what_makes_it(tmp_path: Path, frozen: FeatureCache) -> None:

@@ -1,7 +1,6 @@
 """Batch norm with the statistics of each clip alone."""
 
 import copy
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -28,10 +27,6 @@ def network() -> nn.Sequential:
     return made.double()
 
 
-def part_of(module: nn.Module, name: str) -> Any:
-    return module.get_submodule(name)
-
-
 def frames(clips: int) -> Tensor:
     return torch.randn(clips * FRAMES, 3, 14, 14, generator=torch.Generator().manual_seed(clips), dtype=torch.float64)
 
@@ -42,10 +37,11 @@ def test_only_batch_norm_that_learns_is_another_and_it_is_of_each_clip() -> None
     other.train()
     hold_statistics(other)
     images = frames(2)
-    inner = part_of(plain, "1.0")(plain[0](images))
+    convolution, norm = (plain.get_submodule(f"1.{number}") for number in (0, 1))
+    assert isinstance(norm, nn.BatchNorm2d)
+    inner = convolution(plain[0](images))
     clips = [
-        functional.batch_norm(part, None, None, part_of(plain, "1.1").weight, part_of(plain, "1.1").bias, True)
-        for part in torch.split(inner, FRAMES)
+        functional.batch_norm(part, None, None, norm.weight, norm.bias, True) for part in torch.split(inner, FRAMES)
     ]
     torch.testing.assert_close(other(images), torch.cat(clips).relu())
     assert {name for name, one in other.named_modules() if isinstance(one, ClipBatchNorm2d)} == {"1.1"}
@@ -55,12 +51,13 @@ def test_only_batch_norm_that_learns_is_another_and_it_is_of_each_clip() -> None
 def test_running_averages_are_of_clips_that_pass_without_gradients() -> None:
     made = network()
     statistics_of_clips(made, FRAMES)
-    norm = part_of(made, "1.1")
+    convolution, norm = (made.get_submodule(f"1.{number}") for number in (0, 1))
+    assert isinstance(norm.running_mean, Tensor)
     before = norm.running_mean.clone()
     made(frames(2))
     assert torch.equal(norm.running_mean, before)
     with torch.no_grad():
-        inner = part_of(made, "1.0")(made[0].eval()(frames(2)))
+        inner = convolution(made[0].eval()(frames(2)))
         made(frames(2))
     expected = before
     for part in torch.split(inner, FRAMES):

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 import ta2n
 from ta2n.cache_schema.errors import InputError
 from ta2n.pipeline.cache import FeatureCache
-from ta2n.pipeline.commands.finetune import plan_finetuning
+from ta2n.pipeline.commands.tuning import plan_finetuning
 from ta2n.pipeline.demo.render import render_demo_clips
 from ta2n.pipeline.evaluation.metrics import Estimate, estimate
 from ta2n.pipeline.evaluation.scratch import Scratch
@@ -62,12 +62,12 @@ def accuracies(task: FineTuneTask, monkeypatch: pytest.MonkeyPatch) -> np.ndarra
     """The val accuracy of each episode."""
     seen: list[np.ndarray[Any, Any]] = []
 
-    def noted(values: np.ndarray[Any, Any]) -> Estimate:
+    def kept(values: np.ndarray[Any, Any]) -> Estimate:
         seen.append(values)
         return estimate(values)
 
     with monkeypatch.context() as patch:
-        patch.setattr("ta2n.pipeline.training.finetune.task.estimate", noted)
+        patch.setattr("ta2n.pipeline.training.finetune.task.estimate", kept)
         task.validate()
     return seen[0]
 
