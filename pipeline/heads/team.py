@@ -105,8 +105,9 @@ class TEAM(Head):
 
     def gather(self, frames: Tensor) -> Tensor:
         """Coded frames (B, T, C) to what each token gathers from them, (B, M, C)."""
-        coded = self.norm(frames)
-        return (self.norm(self.tokens) @ coded.transpose(1, 2) / self.temperature).softmax(2) @ coded
+        coded: Tensor = self.norm(frames)
+        weights: Tensor = (self.norm(self.tokens) @ coded.transpose(1, 2) / self.temperature).softmax(2)
+        return weights @ coded
 
     def respond(self, gathered: Tensor) -> tuple[Tensor, Tensor]:
         """P⁺ = φ(P + o) and P⁻ = φ(P − o) of what was gathered, (…, M, C) each."""

@@ -42,9 +42,7 @@ def check_gradients(grads: dict[str, Tensor], golden: Golden) -> None:
         if expected is None:
             expected, found = golden[f"gradnorm/{name}"], grad.norm()
         bound = 1e-3 * expected.abs().max().item() + 1e-7
-        torch.testing.assert_close(
-            found.reshape(expected.shape), expected, rtol=0, atol=bound, msg=lambda m, n=name: f"{n}: {m}"
-        )
+        torch.testing.assert_close(found.reshape(expected.shape), expected, rtol=0, atol=bound, msg=name)
 
 
 def episode_gradients(
@@ -59,7 +57,7 @@ def episode_gradients(
     close(distances, golden["train/distances"])
     terms = head.losses(distances, golden["query_labels"], support=s, query=q, **classes)
     sum(terms.values()).backward()
-    grads = {"support": support.grad, "query": query.grad}
+    grads: dict[str, Any] = {"support": support.grad, "query": query.grad}
     for name, weight in head.named_parameters():
         own = max((part for part in names if name.startswith(part)), key=len)
         grads[names[own] + name.removeprefix(own)] = weight.grad

@@ -39,7 +39,7 @@ class TestTEAM(HeadBehaviour):
             self.same(plus + minus, distances)
             assert terms == {"episodic": head.loss(plus, labels), "minus": head.loss(minus, labels)}
             apart = {"support": head.embed(support, shot=shot), "query": head.embed(query, shot=shot)}
-            again = head.losses(distances, labels, **apart)
+            again = head.losses(distances, labels, support=apart["support"], query=apart["query"])
             for name, term in terms.items():
                 torch.testing.assert_close(again[name], term)
             torch.stack(list(terms.values())).sum().backward()  # type: ignore[no-untyped-call]
